@@ -1,0 +1,141 @@
+/**
+ * Every error portico throws, rejects with or hands to `onError`.
+ *
+ * The class says who is at fault, `code` says what happened, `cause` holds the evidence. Programs branch on `code`, never on
+ * the message. The catalogue below is the whole list; `docs/reference/errors.md` shows it and a test keeps the two equal.
+ */
+
+/** Code → the class it comes in and what it means. A code MUST NOT be given a second meaning or used again after it is retired. */
+export const ERROR_CATALOGUE = {
+  INVALID_OPTION: ['ConfigError', 'An option was given a value that it does not take.'],
+  MISSING_OPTION: ['ConfigError', 'An option without which the endpoint or session cannot work was not given.'],
+  INVALID_ADDRESS: ['ConfigError', 'An address could not be parsed.'],
+  INVALID_TLS: ['ConfigError', 'A certificate, key, passphrase or CA could not be used.'],
+
+  SESSION_CLOSED: ['StateError', 'The session is closing or closed, so nothing more can be sent on it.'],
+  SEND_QUEUE_FULL: ['StateError', 'The send queue is at its hard cap and the overflow policy refused or dropped the package.'],
+  NO_PACKAGE: ['StateError', 'null or undefined was given where a package is needed.'],
+  ENCODED_TOO_LARGE: ['StateError', 'The PkgHandler encoded a package to more than maxPackageBytes; nothing was sent.'],
+  WRONG_STATE: ['StateError', 'The call is not allowed in the present state of the session or endpoint.'],
+  ENDPOINT_CLOSED: ['StateError', 'The endpoint is closing or closed.'],
+  NO_SESSION: ['StateError', 'The client has no open session to pick.'],
+  TASK_REJECTED: ['StateError', 'The task pool is full, and its policy is to reject.'],
+  TASK_TIMEOUT: ['StateError', 'A task ran longer than the task pool allows.'],
+  POOL_CLOSED: ['StateError', 'The task pool is closed.'],
+  ABORTED: ['StateError', 'The AbortSignal of the call was aborted.'],
+  RECONNECT_EXHAUSTED: ['StateError', 'The client gave up: every reconnect attempt failed, or shouldReconnect said no.'],
+
+  MALFORMED_PACKAGE: ['PeerError', 'The peer sent bytes that the PkgHandler cannot decode.'],
+  PACKAGE_TOO_LARGE: ['PeerError', 'The peer sent or announced a package above the limit.'],
+  PACKAGE_TIMEOUT: ['PeerError', 'The peer began a package and did not complete it in time.'],
+  HEARTBEAT_TIMEOUT: ['PeerError', 'The peer was silent for longer than the heartbeat allows.'],
+  SLOW_READER: ['PeerError', 'The peer reads too slowly: the send queue reached its hard cap.'],
+  WRITE_TIMEOUT: ['PeerError', 'The peer did not take the bytes sent to it in time.'],
+  HANDSHAKE_FAILED: ['PeerError', 'The TLS or upgrade handshake failed.'],
+  HANDSHAKE_TIMEOUT: ['PeerError', 'The TLS or upgrade handshake did not complete in time.'],
+
+  CONNECTION_RESET: ['TransportError', 'The peer or the network reset the connection.'],
+  CONNECT_FAILED: ['TransportError', 'The connection could not be established.'],
+  CONNECT_TIMEOUT: ['TransportError', 'The connection was not established in time.'],
+  SELF_CONNECT: ['TransportError', 'The client reached its own source port; the connection was dropped.'],
+  LISTEN_FAILED: ['TransportError', 'The local address could not be bound.'],
+  ACCEPT_FAILED: ['TransportError', 'The operating system refused to hand over an incoming connection.'],
+  TRANSPORT_FAILED: ['TransportError', 'The socket failed; the cause has the system error.'],
+
+  LISTENER_FAILED: ['ListenerError', 'A method of the EventListener threw or rejected; `phase` says which.'],
+  ENCODE_FAILED: ['ListenerError', 'PkgHandler.write threw; nothing was sent.'],
+  NO_PROGRESS: ['ListenerError', 'PkgHandler.read returned a package without consuming a byte.'],
+  READ_OUT_OF_RANGE: ['ListenerError', 'PkgHandler.read consumed more bytes than there are, or a count that is not a whole number.'],
+} as const;
+
+type ErrorClassName = 'ConfigError' | 'StateError' | 'PeerError' | 'TransportError' | 'ListenerError';
+
+/** What happened. See {@link ERROR_CATALOGUE}. */
+export type ErrorCode = keyof typeof ERROR_CATALOGUE;
+
+type CodeOf<Class extends ErrorClassName> = {
+  [Code in ErrorCode]: (typeof ERROR_CATALOGUE)[Code][0] extends Class ? Code : never;
+}[ErrorCode];
+
+/** The root of portico's errors; `instanceof PorticoError` tells them from all others. */
+export abstract class PorticoError extends Error {
+  readonly code: ErrorCode;
+
+  protected constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** The program was set up wrongly: thrown at once, where the wrong value was given. */
+export class ConfigError extends PorticoError {
+  override readonly name = 'ConfigError';
+  constructor(code: CodeOf<'ConfigError'>, message: string, options?: ErrorOptions) {
+    super(code, message, options);
+  }
+}
+
+/** A call came too late, too early or into a full queue. */
+export class StateError extends PorticoError {
+  override readonly name = 'StateError';
+  constructor(code: CodeOf<'StateError'>, message: string, options?: ErrorOptions) {
+    super(code, message, options);
+  }
+}
+
+/** The remote side broke the protocol or a limit. */
+export class PeerError extends PorticoError {
+  override readonly name = 'PeerError';
+  /**
+   * `true`: the stream is still in step, so the session goes on after `onError`. A PkgHandler throws a recoverable error
+   * after it has skipped a bad package.
+   */
+  readonly recoverable: boolean;
+  constructor(code: CodeOf<'PeerError'>, message: string, options?: ErrorOptions & { recoverable?: boolean }) {
+    super(code, message, options);
+    this.recoverable = options?.recoverable ?? false;
+  }
+}
+
+/** The network or the operating system failed; `cause` is the system error. */
+export class TransportError extends PorticoError {
+  override readonly name = 'TransportError';
+  constructor(code: CodeOf<'TransportError'>, message: string, options?: ErrorOptions) {
+    super(code, message, options);
+  }
+}
+
+/** Where user code was when it failed. */
+export type ListenerPhase =
+  | 'newSession'
+  | 'open'
+  | 'message'
+  | 'cron'
+  | 'drain'
+  | 'end'
+  | 'error'
+  | 'close'
+  | 'closeCallback'
+  | 'read'
+  | 'write'
+  | 'heartbeat';
+
+/** The user's own listener or handler threw, rejected or broke its contract; `cause` is what it threw. */
+export class ListenerError extends PorticoError {
+  override readonly name = 'ListenerError';
+  readonly phase: ListenerPhase;
+  constructor(code: CodeOf<'ListenerError'>, phase: ListenerPhase, message: string, options?: ErrorOptions) {
+    super(code, message, options);
+    this.phase = phase;
+  }
+}
+
+/** One line for any thrown value, also when it is not an Error. */
+export function describeThrown(thrown: unknown): string {
+  if (thrown instanceof Error) return thrown.message || thrown.name;
+  try {
+    return String(thrown);
+  } catch {
+    return Object.prototype.toString.call(thrown);
+  }
+}

@@ -1,0 +1,32 @@
+import createDebug, { type Debugger } from 'debug';
+
+/**
+ * Where an endpoint writes what an operator should see. `console` fits, and so does pino. Without one, warnings and errors
+ * go to the `portico:*` namespaces of the `debug` package, which are silent unless the DEBUG variable names them.
+ */
+export interface Logger {
+  warn(message: string): void;
+  error(message: string): void;
+}
+
+/** Developer diagnostics, one namespace per layer: `DEBUG=portico:*` shows all. Callers on a hot path MUST test `.enabled` first. */
+export const log: Readonly<Record<'transport' | 'tls' | 'codec' | 'session' | 'pool' | 'endpoint', Debugger>> = {
+  transport: createDebug('portico:transport'),
+  tls: createDebug('portico:tls'),
+  codec: createDebug('portico:codec'),
+  session: createDebug('portico:session'),
+  pool: createDebug('portico:pool'),
+  endpoint: createDebug('portico:endpoint'),
+};
+
+/** The default Logger. */
+export const debugLogger: Logger = {
+  warn: (message) => log.endpoint('warn %s', message),
+  error: (message) => log.endpoint('error %s', message),
+};
+
+/** Text that came from a peer or a user, made safe for one log line: control characters escaped, length bounded. */
+export function oneLine(text: string, maxLength = 256): string {
+  const safe = JSON.stringify(text.length > maxLength ? `${text.slice(0, maxLength)}...` : text);
+  return safe.slice(1, -1);
+}

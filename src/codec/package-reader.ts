@@ -1,0 +1,178 @@
+import { Attributes } from '../base/attributes.ts';
+import { ByteQueue } from '../base/byte-queue.ts';
+import { describeThrown, ListenerError, PeerError } from '../base/errors.ts';
+import type { PkgContext, PkgReader } from './pkg-handler.ts';
+
+const NO_SESSION: PkgContext = { id: 0, attributes: new Attributes() };
+
+/** Who takes the packages: the session. */
+export interface PackageSink<In> {
+  /** One package. Returns false to stop decoding; `resume()` goes on behind it. */
+  onPackage(pkg: In): boolean;
+  /** The stream holds something wrong. Decoding goes on only after a recoverable PeerError. */
+  onPackageError(error: PeerError | ListenerError): void;
+}
+
+/**
+ * The one decode loop. It owns what no framing should repeat: the limit on a package whether it comes whole or in pieces,
+ * zero progress, re-entrancy (bytes that arrive while a package is being handled), stopping in the middle of a chunk, errors
+ * that leave the good packages behind them readable, and the end of the stream.
+ *
+ * ```
+ *          +--------------- package: onPackage, true ---------------+
+ *          v                                                        |
+ * feed -> read -- undefined --> more bytes of the chunk? -- yes --> +
+ *          |                         | no: keep the rest, wait for feed
+ *          |-- package, false --> stopped -- resume --> read
+ *          |-- recoverable PeerError --> onPackageError --> read
+ *          '-- any other error, no progress, over the limit --> onPackageError, failed for good
+ * ```
+ */
+export class PackageReader<In> {
+  readonly #sink: PackageSink<In>;
+  readonly #context: PkgContext;
+  readonly #queue = new ByteQueue();
+  #handler: PkgReader<In>;
+  #maxPackageBytes: number;
+  #decoding = false;
+  #stopped = false;
+  #failed = false;
+
+  /** `context` is what the handler gets as its session; may be left out where there is none. */
+  constructor(handler: PkgReader<In>, sink: PackageSink<In>, maxPackageBytes: number, context: PkgContext = NO_SESSION) {
+    this.#handler = handler;
+    this.#context = context;
+    this.#sink = sink;
+    this.#maxPackageBytes = maxPackageBytes;
+  }
+
+  /** Received bytes not yet made into packages. */
+  get bufferedBytes(): number {
+    return this.#queue.totalLength;
+  }
+
+  /** Whether a package has begun and not ended, one that is being discarded included. */
+  get isMidPackage(): boolean {
+    return !this.#failed && (this.#queue.totalLength > 0 || this.#queue.discarding > 0);
+  }
+
+  /** Whether a package was refused by the sink and waits for `resume`. */
+  get isStopped(): boolean {
+    return this.#stopped;
+  }
+
+  /** Takes effect from the next package on. 0 = no limit. */
+  configure(handler: PkgReader<In>, maxPackageBytes: number): void {
+    this.#maxPackageBytes = maxPackageBytes;
+    if (handler === this.#handler) return;
+    this.#handler = handler;
+    // What the handler before it had examined, needed or remembered means nothing to this one.
+    this.#queue.examined = 0;
+    this.#queue.state = 0;
+    this.#queue.need(0);
+  }
+
+  /** Decodes a chunk that is only lent: nothing refers to it after the return. */
+  feed(chunk: Buffer): void {
+    if (this.#failed) return;
+    this.#queue.offer(chunk);
+    // Nested in a handler, or stopped: the bytes wait behind the others.
+    if (this.#decoding || this.#stopped) this.#queue.retain();
+    else this.#decode();
+  }
+
+  /** Stops as if a package had been refused. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Goes on after a stop. */
+  resume(): void {
+    this.#stopped = false;
+    if (!this.#failed && !this.#decoding) this.#decode();
+  }
+
+  /** The peer sends no more. Returns how many bytes are left that make no package. MUST NOT be called while stopped. */
+  end(): number {
+    const { readEnd } = this.#handler;
+    if (!this.#failed && readEnd !== undefined && this.#queue.length > 0) this.#readOne(readEnd);
+    return this.#failed ? 0 : this.#queue.totalLength + this.#queue.discarding;
+  }
+
+  /** Drops all bytes and takes no more. */
+  discard(): void {
+    this.#failed = true;
+    this.#queue.clear();
+  }
+
+  #decode(): void {
+    const queue = this.#queue;
+    this.#decoding = true;
+    try {
+      while (!this.#stopped && !this.#failed) {
+        const length = queue.length;
+        if (queue.needed > length) {
+          if (queue.needed > queue.totalLength || !queue.pull()) break;
+        } else if (length === 0) {
+          break;
+        }
+        if (!this.#readOne(this.#handler.read) && !(queue.needed <= queue.totalLength && queue.pull())) break;
+      }
+    } finally {
+      this.#decoding = false;
+      queue.retain();
+    }
+  }
+
+  /** One call of the handler; false = it needs more bytes. */
+  #readOne(read: NonNullable<PkgReader<In>['readEnd']>): boolean {
+    const queue = this.#queue;
+    const before = queue.consumed;
+    let pkg: In | undefined;
+    try {
+      pkg = read.call(this.#handler, queue, this.#context);
+    } catch (thrown) {
+      return this.#onThrown(thrown, queue.consumed - before);
+    }
+    const consumed = queue.consumed - before;
+    const max = this.#maxPackageBytes;
+    if (pkg === undefined) {
+      // A handler that consumed something may not have seen the rest yet, but what it needs of it counts at once.
+      const size = Math.max(queue.needed, consumed > 0 ? 0 : queue.length);
+      if (max > 0 && size > max) this.#fail(tooLarge(size, max));
+      return consumed > 0;
+    }
+    if (consumed === 0) {
+      this.#fail(new ListenerError('NO_PROGRESS', 'read', 'PkgHandler.read returned a package without consuming a byte'));
+      return false;
+    }
+    if (max > 0 && consumed > max) {
+      this.#fail(tooLarge(consumed, max));
+      return false;
+    }
+    if (!this.#sink.onPackage(pkg)) this.#stopped = true;
+    return true;
+  }
+
+  #onThrown(thrown: unknown, consumed: number): boolean {
+    if (thrown instanceof PeerError && thrown.recoverable && consumed > 0) {
+      this.#sink.onPackageError(thrown);
+      return true;
+    }
+    if (thrown instanceof PeerError || thrown instanceof ListenerError) {
+      this.#fail(thrown);
+    } else {
+      this.#fail(new PeerError('MALFORMED_PACKAGE', `the PkgHandler could not decode: ${describeThrown(thrown)}`, { cause: thrown }));
+    }
+    return false;
+  }
+
+  #fail(error: PeerError | ListenerError): void {
+    this.discard();
+    this.#sink.onPackageError(error);
+  }
+}
+
+function tooLarge(size: number, max: number): PeerError {
+  return new PeerError('PACKAGE_TOO_LARGE', `expected a package of at most ${max} bytes, given ${size} or more`);
+}

@@ -1,0 +1,126 @@
+import { publish } from '../base/diagnostics.ts';
+import { type PorticoError, StateError } from '../base/errors.ts';
+import type { Option } from '../base/option.ts';
+import { buildSessionOptions } from '../session/options.ts';
+import { Session } from '../session/session.ts';
+import type { EndPointType, NewSession } from '../session/session-host.ts';
+import type { Address, Connection } from '../transport/connection.ts';
+import type { Acceptor, Transport } from '../transport/transport.ts';
+import { Admission, type Refusal } from './admission.ts';
+import { EndPoint, type EndPointEvents } from './endpoint.ts';
+import { openFileLimit } from './open-files.ts';
+import { SERVER_DEFAULTS, type ServerOptions } from './options.ts';
+
+export interface ServerEvents<In, Out> extends EndPointEvents<In, Out> {
+  listening: readonly [address: Address];
+  /** A connection was refused before a session was made. */
+  refused: readonly [remoteAddress: Address, why: Refusal];
+  /** An admitted connection failed before it became a session: in the TLS handshake, for example. */
+  connectionLost: readonly [remoteAddress: Address, error: PorticoError];
+}
+
+/** Sockets are not all of a process's files: the rest stays free for them. */
+const SESSION_SHARE = 0.7;
+
+/** A server over any transport. `TcpServer` is one over TCP; use this class with a transport of your own. */
+export class Server<In = unknown, Out = In> extends EndPoint<In, Out, ServerEvents<In, Out>> {
+  protected acceptor: Acceptor | undefined;
+  readonly #transport: Transport;
+  readonly #serverOptions: ServerOptions<In, Out>;
+  readonly #admission: Admission;
+  #isListening = false;
+  #newSession: NewSession<In, Out> | undefined;
+
+  constructor(transport: Transport, options: ServerOptions<In, Out>, type: EndPointType) {
+    super(type, options);
+    this.#transport = transport;
+    this.#serverOptions = options;
+    this.#admission = new Admission({ ...options, maxSessions: options.maxSessions ?? Math.max(1, Math.floor(openFileLimit() * SESSION_SHARE)) });
+  }
+
+  /** A server over a transport of your own. */
+  static over<In, Out>(transport: Transport, ...options: readonly Option<ServerOptions<In, Out>>[]): Server<In, Out> {
+    return new Server(transport, buildSessionOptions<ServerOptions<In, Out>>(SERVER_DEFAULTS, options), 'CUSTOM');
+  }
+
+  /** Where the server listens; throws WRONG_STATE before `listen` has resolved. */
+  get localAddress(): Address {
+    if (this.acceptor === undefined) throw new StateError('WRONG_STATE', 'localAddress: expected a server that listens');
+    return this.acceptor.address;
+  }
+
+  /** The listening socket itself; undefined before `listen` and after `stopAccepting`. */
+  get raw(): unknown {
+    return this.acceptor?.raw;
+  }
+
+  /**
+   * Begins to listen. `newSession` sets each session up before it opens. Rejects with LISTEN_FAILED when the address cannot be
+   * bound, INVALID_ADDRESS, INVALID_TLS, or WRONG_STATE when the server listens or has closed.
+   */
+  async listen(newSession?: NewSession<In, Out>): Promise<this> {
+    if (this.isClosed) throw new StateError('ENDPOINT_CLOSED', 'listen: the server has closed');
+    if (this.#isListening) throw new StateError('WRONG_STATE', 'listen: the server listens already');
+    this.#isListening = true;
+    this.#newSession = newSession;
+    try {
+      const acceptor = await this.#transport.listen(this.#serverOptions.localAddress, {
+        admit: (remoteAddress) => this.#admit(remoteAddress),
+        onConnection: (connection) => this.#onConnection(connection),
+        onConnectionLost: (remoteAddress, error) => this.#onConnectionLost(remoteAddress, error),
+        onAcceptError: (error) => this.emit('error', error),
+      });
+      this.acceptor = acceptor;
+      if (this.isClosed) await this.stopAccepting();
+    } catch (thrown) {
+      this.#isListening = false;
+      throw thrown;
+    }
+    if (this.isClosed) throw new StateError('ENDPOINT_CLOSED', 'listen: the server was closed meanwhile');
+    publish('endpointOpen', () => ({ endPoint: this, address: this.localAddress }));
+    this.emitter.emit('listening', this.localAddress);
+    return this;
+  }
+
+  /** Takes no more connections; open sessions live on. Safe at any time. */
+  async stopAccepting(): Promise<void> {
+    const acceptor = this.acceptor;
+    await acceptor?.close();
+  }
+
+  protected override get refusedConnections(): number {
+    return this.#admission.refused;
+  }
+
+  protected override async stop(): Promise<void> {
+    await this.stopAccepting();
+  }
+
+  protected override sessionOver(session: Session<In, Out>): void {
+    this.#admission.release(session.remoteAddress);
+  }
+
+  #admit(remoteAddress: Address): string | undefined {
+    const refusal = this.#admission.admit(remoteAddress, this.wheel.now());
+    if (refusal === undefined) return undefined;
+    publish('refuse', () => ({ endPoint: this, remoteAddress, why: refusal }));
+    this.emitter.emit('refused', remoteAddress, refusal);
+    return refusal;
+  }
+
+  #onConnection(connection: Connection): void {
+    if (this.isClosed) {
+      this.#admission.release(connection.remoteAddress);
+      connection.abort();
+      return;
+    }
+    const session = new Session<In, Out>(connection, this.options, this.host);
+    this.track(session);
+    void session.start(this.#newSession);
+  }
+
+  #onConnectionLost(remoteAddress: Address, error: PorticoError): void {
+    this.#admission.release(remoteAddress);
+    this.emitter.emit('connectionLost', remoteAddress, error);
+  }
+}

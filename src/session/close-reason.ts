@@ -1,0 +1,75 @@
+import type { ErrorCode, PorticoError } from '../base/errors.ts';
+
+/**
+ * Why a session ended. The numbers are its status on transports that carry one (WebSocket close codes, RFC 6455 section 7.4;
+ * 4000 to 4999 is the private range).
+ */
+export const CLOSE_STATUS = {
+  /** This side called `close()`. */
+  NORMAL: 1000,
+  /** The endpoint is shutting down. */
+  GOING_AWAY: 1001,
+  /** The peer finished in order. */
+  PEER_CLOSED: 1000,
+  /** The peer finished in the middle of a package; `truncatedBytes` says how much of it there was. */
+  TRUNCATED: 1002,
+  /** The peer sent what cannot be decoded. */
+  PROTOCOL: 1002,
+  /** A package over the limit. */
+  TOO_LARGE: 1009,
+  /** A package or handshake was not completed in time. */
+  TIMEOUT: 4408,
+  /** No traffic for longer than an idle time-out. */
+  IDLE: 4408,
+  /** The peer did not answer the heartbeat. */
+  HEARTBEAT: 4408,
+  /** The peer reads too slowly. */
+  SLOW: 1008,
+  /** The connection was reset or the network failed. */
+  RESET: 1006,
+  /** User code failed. */
+  INTERNAL: 1011,
+  /** A task pool or limit of this side is full. */
+  OVERLOAD: 1013,
+  /** Too many packages from this peer. */
+  RATE: 4429,
+  /** The peer is not who it must be. */
+  AUTH: 4401,
+} as const;
+
+export type CloseCode = keyof typeof CLOSE_STATUS;
+
+/** How a session ended. */
+export interface CloseReason {
+  readonly code: CloseCode;
+  /** Which side ended it; 'network' when neither did. */
+  readonly by: 'local' | 'peer' | 'network';
+  /** For people. */
+  readonly text: string;
+  readonly status: number;
+  /** The failure that ended it, if one did; `onError` had it before. */
+  readonly error: PorticoError | undefined;
+  /** Bytes received that made no whole package. */
+  readonly truncatedBytes: number;
+  /** Bytes accepted by `send` that the operating system did not take any more. */
+  readonly unsentBytes: number;
+}
+
+const CODE_OF_ERROR: Partial<Record<ErrorCode, CloseCode>> = {
+  MALFORMED_PACKAGE: 'PROTOCOL',
+  PACKAGE_TOO_LARGE: 'TOO_LARGE',
+  PACKAGE_TIMEOUT: 'TIMEOUT',
+  HANDSHAKE_TIMEOUT: 'TIMEOUT',
+  HEARTBEAT_TIMEOUT: 'HEARTBEAT',
+  SLOW_READER: 'SLOW',
+  WRITE_TIMEOUT: 'SLOW',
+  HANDSHAKE_FAILED: 'AUTH',
+  TASK_REJECTED: 'OVERLOAD',
+  TASK_TIMEOUT: 'OVERLOAD',
+  POOL_CLOSED: 'OVERLOAD',
+};
+
+/** The close code that a failure leads to. */
+export function closeCodeOf(error: PorticoError): CloseCode {
+  return CODE_OF_ERROR[error.code] ?? (error.name === 'TransportError' ? 'RESET' : 'INTERNAL');
+}

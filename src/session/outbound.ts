@@ -1,0 +1,112 @@
+import { appendEncoded, ByteWriter } from '../base/byte-writer.ts';
+import { describeThrown, ListenerError, PorticoError, StateError } from '../base/errors.ts';
+import { after, type Wheel } from '../base/wheel.ts';
+import type { PkgContext, PkgWriter } from '../codec/pkg-handler.ts';
+import type { Connection, SendReceipt } from '../transport/connection.ts';
+
+/** What became of a write: the bytes of the package, and how many of them the operating system has taken. */
+export interface WriteResult {
+  readonly total: number;
+  readonly sent: number;
+}
+
+export interface WriteOptions {
+  /** Reject with WRITE_TIMEOUT when the operating system has not taken the package by then. Default: no limit of its own. */
+  readonly timeoutMs?: number;
+  /** Reject with ABORTED. A package that no byte of was handed over is taken back; otherwise it is sent all the same. */
+  readonly signal?: AbortSignal;
+}
+
+/** Encodes a package into the connection's batch; throws, with nothing sent, when that fails. Returns the encoded size. */
+export function encodePackage<Out>(connection: Connection, writer: PkgWriter<Out>, context: PkgContext, pkg: Out, maxPackageBytes: number): number {
+  const out = connection.beginPackage();
+  try {
+    const encoded = writer.write(pkg, context, out);
+    if (encoded !== undefined) appendEncoded(out, encoded);
+    const size = out.length;
+    if (maxPackageBytes > 0 && size > maxPackageBytes) throw tooLarge(size, maxPackageBytes);
+    return size;
+  } catch (thrown) {
+    connection.cancelPackage();
+    throw encodeError(thrown);
+  }
+}
+
+let spare: ByteWriter | undefined = new ByteWriter();
+
+/** Encodes a package once, into memory of its own, for all sessions with this writer. */
+export function encodeShared<Out>(writer: PkgWriter<Out>, context: PkgContext, pkg: Out, maxPackageBytes: number): Uint8Array {
+  // A PkgHandler that broadcasts from inside `write` finds the writer taken.
+  const out = spare ?? new ByteWriter();
+  spare = undefined;
+  out.beginPackage();
+  try {
+    const encoded = writer.write(pkg, context, out);
+    if (encoded !== undefined) appendEncoded(out, encoded);
+    const size = out.length;
+    if (maxPackageBytes > 0 && size > maxPackageBytes) throw tooLarge(size, maxPackageBytes);
+    return Buffer.concat(out.take(), size);
+  } catch (thrown) {
+    out.take();
+    throw encodeError(thrown);
+  } finally {
+    out.reuse();
+    spare = out;
+  }
+}
+
+function encodeError(thrown: unknown): PorticoError {
+  if (thrown instanceof PorticoError) return thrown;
+  return new ListenerError('ENCODE_FAILED', 'write', `PkgHandler.write failed: ${describeThrown(thrown)}`, { cause: thrown });
+}
+
+function tooLarge(size: number, maxPackageBytes: number): StateError {
+  return new StateError('ENCODED_TOO_LARGE', `expected a package of at most ${maxPackageBytes} bytes, given ${size}`);
+}
+
+/** Follows one write until the operating system has it: the promise that writePkg returns. */
+export class PendingWrite implements SendReceipt {
+  readonly promise: Promise<WriteResult>;
+  total = 0;
+  #resolve: (result: WriteResult) => void = () => {};
+  #reject: (error: unknown) => void = () => {};
+  #cancelTimer: (() => void) | undefined;
+  #signal: AbortSignal | undefined;
+  #onAbort: (() => void) | undefined;
+  #isSettled = false;
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  onSent(): void {
+    this.#finish();
+    this.#resolve({ total: this.total, sent: this.total });
+  }
+
+  onUnsent(error: PorticoError): void {
+    this.#finish();
+    this.#reject(error);
+  }
+
+  /** Bounds the wait. `onLate` runs when the time is over. */
+  watch(options: WriteOptions, wheel: Wheel, onLate: () => void, onAborted: () => void): void {
+    if (this.#isSettled) return;
+    const { timeoutMs, signal } = options;
+    if (timeoutMs !== undefined && timeoutMs > 0) this.#cancelTimer = after(wheel, timeoutMs, onLate);
+    if (signal !== undefined) {
+      this.#signal = signal;
+      this.#onAbort = onAborted;
+      signal.addEventListener('abort', onAborted, { once: true });
+    }
+  }
+
+  #finish(): void {
+    this.#isSettled = true;
+    this.#cancelTimer?.();
+    if (this.#onAbort !== undefined) this.#signal?.removeEventListener('abort', this.#onAbort);
+  }
+}

@@ -1,0 +1,349 @@
+import { Attributes } from '../base/attributes.ts';
+import { type PorticoError, StateError } from '../base/errors.ts';
+import { checkMs, checkOneOf, type Option } from '../base/option.ts';
+import type { PkgContext } from '../codec/pkg-handler.ts';
+import type { Address, Connection } from '../transport/connection.ts';
+import { type CloseCallback, CloseCallbacks } from './close-callbacks.ts';
+import { CLOSE_STATUS, type CloseCode, type CloseReason } from './close-reason.ts';
+import type { EventListenerLike } from './event-listener.ts';
+import { Hold } from './inbound.ts';
+import { buildSessionOptions, type SessionOptions } from './options.ts';
+import { encodePackage, PendingWrite, type WriteOptions, type WriteResult } from './outbound.ts';
+import { PackageIterator } from './package-iterator.ts';
+import type { NewSession, SessionEndPoint, SessionHost } from './session-host.ts';
+import { type CloseRequest, SessionLife } from './session-life.ts';
+import type { SessionState } from './session-state.ts';
+import { SessionStats } from './session-stats.ts';
+
+export interface CloseOptions {
+  /** How long queued bytes, a running handler and the peer's end are waited for. Default: `withDrainTimeoutMs`. */
+  readonly drainTimeoutMs?: number;
+  /** Default 'NORMAL'. */
+  readonly code?: CloseCode;
+  /** For people. */
+  readonly reason?: string;
+  /** Let running handlers finish and reply before sends are refused; packages behind them are not handled. Default false. */
+  readonly afterHandlers?: boolean;
+}
+
+/** Ids are never used twice in a process, over all endpoints. */
+let lastId = 0;
+
+/**
+ * One connection's life: the object that a program sends on, asks, and closes. It comes as the first argument of every event.
+ * All methods are safe at any time, also after the end: they then do nothing, return false, or reject with SESSION_CLOSED.
+ */
+export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterable<In>, AsyncDisposable {
+  readonly id: number = ++lastId;
+  readonly #life: SessionLife<In, Out>;
+  #attributes: Attributes | undefined;
+
+  /** Made by endpoints. */
+  constructor(connection: Connection, options: SessionOptions<In, Out>, host: SessionHost<In, Out>) {
+    this.#life = new SessionLife(this, connection, options, host);
+  }
+
+  /** Called once, by the endpoint that made the session. */
+  start(newSession: NewSession<In, Out> | undefined): Promise<boolean> {
+    return this.#life.start(newSession);
+  }
+
+  // --- what it is ---
+
+  get name(): string {
+    return this.#life.options.sessionName;
+  }
+
+  get state(): SessionState {
+    return this.#life.state;
+  }
+
+  /** Whether nothing can be sent any more: closing or closed. */
+  get isClosed(): boolean {
+    return this.#life.state === 'closing' || this.#life.state === 'closed';
+  }
+
+  /** Whether the peer has finished sending. */
+  get hasPeerEnded(): boolean {
+    return this.#life.hasPeerEnded;
+  }
+
+  get localAddress(): Address {
+    return this.#life.connection.localAddress;
+  }
+
+  get remoteAddress(): Address {
+    return this.#life.connection.remoteAddress;
+  }
+
+  get endPoint(): SessionEndPoint<In, Out> {
+    return this.#life.host.endPoint;
+  }
+
+  /** The connection below, for what it knows of TLS and for its `raw` socket. Sending on it breaks the session. */
+  get connection(): Connection {
+    return this.#life.connection;
+  }
+
+  /** A place for the program's own data; kept until the session is forgotten. */
+  get attributes(): Attributes {
+    this.#attributes ??= new Attributes();
+    return this.#attributes;
+  }
+
+  /** When the last complete package was received, in the milliseconds of the endpoint's monotonic clock. */
+  get lastActiveMs(): number {
+    return this.#life.lastActiveMs;
+  }
+
+  /** The same, by the wall clock. */
+  get lastActive(): Date {
+    return new Date(Date.now() - (this.#life.host.wheel.now() - this.lastActiveMs));
+  }
+
+  /** Counts as activity, as a received package does. */
+  touch(): void {
+    if (this.#life.inbound !== undefined) this.#life.inbound.lastActiveMs = this.#life.host.wheel.now();
+  }
+
+  stats(): SessionStats {
+    const { inbound, connection, host, packagesWritten } = this.#life;
+    return new SessionStats({
+      id: this.id,
+      name: this.name,
+      type: host.endPoint.type,
+      state: this.state,
+      localAddress: connection.localAddress.text,
+      remoteAddress: connection.remoteAddress.text,
+      bytesRead: connection.bytesRead,
+      bytesWritten: connection.bytesWritten,
+      packagesRead: inbound?.packagesRead ?? 0,
+      packagesWritten,
+      packagesDropped: (inbound?.droppedPackages ?? 0) + connection.droppedPackages,
+      writes: connection.writes,
+      pendingBytes: connection.pendingBytes,
+      bufferedBytes: inbound?.bufferedBytes ?? 0,
+      runningHandlers: inbound?.running ?? 0,
+      readPath: connection.readPath,
+    });
+  }
+
+  // --- setting it up ---
+
+  /**
+   * Changes this session's settings with the same options that configure an endpoint, in `newSession` or at any later time.
+   * New periods count from now, a new handler or listener takes over with the next package.
+   */
+  configure(...options: readonly Option<SessionOptions<In, Out>>[]): this {
+    this.#life.configure(buildSessionOptions(this.#life.options, options));
+    return this;
+  }
+
+  /** The settings in force. */
+  get settings(): SessionOptions<In, Out> {
+    return this.#life.options;
+  }
+
+  // --- sending ---
+
+  /** Bytes accepted and not yet taken by the operating system. */
+  get pendingBytes(): number {
+    return this.#life.connection.pendingBytes;
+  }
+
+  /** Whether the queue is at or below the high-water mark and the session open. */
+  get isWritable(): boolean {
+    return this.state === 'open' && this.pendingBytes <= this.#life.options.highWaterMarkBytes;
+  }
+
+  /**
+   * Encodes a package and queues it; the packages of one turn leave in one write. Returns false when the queue is above the
+   * high-water mark (the package is queued all the same: stop, and go on after `drained()` or `onDrain`) or when the session
+   * has closed (it is not sent). Throws StateError NO_PACKAGE, ENCODED_TOO_LARGE, SEND_QUEUE_FULL (policy 'reject'),
+   * WRONG_STATE before the session is open, and ListenerError ENCODE_FAILED; then nothing was queued.
+   */
+  send(pkg: Out): boolean {
+    const life = this.#life;
+    if (life.state !== 'open') return this.#sendTooEarly();
+    return this.#queue(life, pkg, undefined);
+  }
+
+  /**
+   * Sends a package and resolves when the operating system has taken all of it. Rejects as `send` throws, and with
+   * SESSION_CLOSED, WRITE_TIMEOUT or ABORTED. A package that was cut by a time-out closes the session, because the stream
+   * is of no more use.
+   */
+  writePkg(pkg: Out, options: WriteOptions = {}): Promise<WriteResult> {
+    return this.#write(options, (write) => {
+      this.#queue(this.#life, pkg, write);
+    });
+  }
+
+  /** Sends bytes as they are, past the PkgHandler; counts as one package, and is one message on a message transport. */
+  writeBytes(bytes: Uint8Array, options: WriteOptions = {}): Promise<WriteResult> {
+    return this.writeBytesArray([bytes], options);
+  }
+
+  /** Sends several byte arrays in order: one write on a stream, one message each on a message transport. */
+  async writeBytesArray(list: readonly Uint8Array[], options: WriteOptions = {}): Promise<WriteResult> {
+    const results = await Promise.all(list.map((bytes) => this.#write(options, (write) => this.#queueBytes(bytes, write))));
+    const total = results.reduce((sum, result) => sum + result.total, 0);
+    return { total, sent: total };
+  }
+
+  /** Sends bytes that were encoded for several sessions; used by broadcast. They MUST NOT be changed afterwards. */
+  sendEncoded(bytes: Uint8Array): boolean {
+    const life = this.#life;
+    if (life.state !== 'open') return this.#sendTooEarly();
+    const isBelowMark = life.connection.sendShared(bytes);
+    life.packagesWritten++;
+    life.stampSent();
+    return isBelowMark;
+  }
+
+  /** Resolves when the queue is at or below the low-water mark; rejects with SESSION_CLOSED or ABORTED. */
+  drained(signal?: AbortSignal): Promise<void> {
+    return this.#life.drained(signal);
+  }
+
+  #queue(life: SessionLife<In, Out>, pkg: Out, write: PendingWrite | undefined): boolean {
+    const { writer, maxPackageBytes } = life.options;
+    if (pkg === undefined || pkg === null) throw new StateError('NO_PACKAGE', `send: expected a package, given ${pkg}`);
+    if (writer === undefined) throw new StateError('WRONG_STATE', 'send: expected a session with a PkgHandler');
+    const size = encodePackage(life.connection, writer, this, pkg, maxPackageBytes);
+    if (write !== undefined) write.total = size;
+    const isBelowMark = life.connection.endPackage(write);
+    life.packagesWritten++;
+    life.stampSent();
+    return isBelowMark;
+  }
+
+  #queueBytes(bytes: Uint8Array, write: PendingWrite): void {
+    if (!(bytes instanceof Uint8Array)) throw new StateError('NO_PACKAGE', 'writeBytes: expected a Uint8Array');
+    const { maxQueueBytes } = this.#life.options;
+    if (bytes.length > maxQueueBytes) {
+      throw new StateError('SEND_QUEUE_FULL', `writeBytes: expected at most ${maxQueueBytes} bytes, given ${bytes.length}`);
+    }
+    write.total = bytes.length;
+    this.#life.connection.sendShared(bytes, write);
+    this.#life.packagesWritten++;
+    this.#life.stampSent();
+  }
+
+  #write(options: WriteOptions, queue: (write: PendingWrite) => void): Promise<WriteResult> {
+    const life = this.#life;
+    const write = new PendingWrite();
+    try {
+      if (options.timeoutMs !== undefined) checkMs('timeoutMs', options.timeoutMs, 0);
+      if (life.state !== 'open') throw new StateError('SESSION_CLOSED', `write: expected an open session, given one that is ${life.state}`);
+      if (options.signal?.aborted) throw new StateError('ABORTED', 'write: the signal was aborted before the call', { cause: options.signal.reason });
+      queue(write);
+      life.watchWrite(write, options);
+    } catch (thrown) {
+      write.onUnsent(thrown as PorticoError);
+    }
+    return write.promise;
+  }
+
+  #sendTooEarly(): boolean {
+    if (this.state === 'opening') throw new StateError('WRONG_STATE', 'send: expected an open session; in newSession it is still opening');
+    return false;
+  }
+
+  // --- receiving ---
+
+  /** Stops handling packages, also in the middle of what was received already, and stops reading the socket. */
+  pause(): void {
+    this.#life.inbound?.hold(Hold.PAUSED);
+  }
+
+  resume(): void {
+    this.#life.inbound?.release(Hold.PAUSED);
+  }
+
+  /**
+   * Packages as an async iterator, in place of `onMessage`: the next package is handled when the loop asks for it. The loop
+   * ends when the session closes and throws what ended it. Leaving the loop gives packages back to the listener.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<In> {
+    const life = this.#life;
+    if (life.iterator !== undefined) throw new StateError('WRONG_STATE', 'for await: expected one loop over a session at a time');
+    const before = life.options.listener;
+    const iterator = new PackageIterator<In>(() => {
+      life.iterator = undefined;
+      if (before !== undefined) life.configure({ ...life.options, listener: before });
+    });
+    if (this.isClosed) iterator.end(life.reason?.error);
+    else life.iterator = iterator;
+    const adapter: EventListenerLike<In, Out> = Object.create(before ?? null, {
+      onMessage: { value: (_session: Session<In, Out>, pkg: In) => iterator.deliver(pkg) },
+    });
+    life.configure({ ...life.options, listener: adapter });
+    return iterator;
+  }
+
+  // --- ending ---
+
+  /** Aborted when the session begins to close, for work that is done on its behalf. */
+  get signal(): AbortSignal {
+    return this.#life.signal;
+  }
+
+  /** Settles when everything about the session is over, close callbacks included. Never rejects. */
+  get closed(): Promise<CloseReason> {
+    return this.#life.closed;
+  }
+
+  /** Finishes sending (FIN) behind what is queued; packages are still received. Later sends are dropped. */
+  end(): void {
+    if (this.state === 'open') this.#life.connection.end();
+  }
+
+  /**
+   * Closes in order: what is queued is sent, a running handler may finish, then `onClose` and the close callbacks run. Resolves
+   * with the reason when all that is over. Any number of calls is one close. From inside `onClose` or a close callback the
+   * promise is settled already.
+   */
+  close(options: CloseOptions = {}): Promise<CloseReason> {
+    const { drainTimeoutMs, code = 'NORMAL', reason = 'closed by this side' } = options;
+    if (drainTimeoutMs !== undefined) checkMs('close drainTimeoutMs', drainTimeoutMs, 0);
+    checkOneOf('close code', code, Object.keys(CLOSE_STATUS) as CloseCode[]);
+    const request: CloseRequest = { code, by: 'local', text: reason, ...(drainTimeoutMs === undefined ? {} : { drainTimeoutMs }) };
+    return options.afterHandlers === true ? this.#life.closeAfterHandlers(request) : this.#life.close(request);
+  }
+
+  /** Closes at once; queued bytes are lost. With an error, `onError` gets it (as the cause of a TransportError, if it is not ours). */
+  destroy(error?: Error): void {
+    void this.#life.destroy(error);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close().then(() => {});
+  }
+
+  /**
+   * Has a callback run when the session closes, after `onClose`, in the order of adding. The same (handler, key) pair replaces
+   * the callback and keeps the place. False when the session is closing already: the callback will not run. A null or undefined
+   * callback is ignored and returns false.
+   */
+  addCloseCallback(handler: unknown, key: unknown, callback: CloseCallback | null | undefined): boolean {
+    if (typeof callback !== 'function' || this.isClosed) return false;
+    this.#life.callbacks ??= new CloseCallbacks();
+    this.#life.callbacks.add(handler, key, callback);
+    return true;
+  }
+
+  /** Whether there was such a callback. One that is removed while the callbacks run still runs. */
+  removeCloseCallback(handler: unknown, key: unknown): boolean {
+    return this.#life.callbacks?.remove(handler, key) ?? false;
+  }
+
+  get closeCallbackCount(): number {
+    return this.#life.callbacks?.size ?? 0;
+  }
+
+  /** As in getty's `Stat()`. */
+  toString(): string {
+    return this.stats().toString();
+  }
+}

@@ -1,0 +1,63 @@
+import { isIP, isIPv4, isIPv6 } from 'node:net';
+import { ConfigError } from '../base/errors.ts';
+import { show } from '../base/option.ts';
+import type { Address } from './connection.ts';
+
+/** What an address text means to `net`: a TCP host and port, or the path of a Unix socket (abstract ones begin with NUL). */
+export type SocketTarget = { readonly host: string | undefined; readonly port: number } | { readonly path: string };
+
+/**
+ * Reads an address: `127.0.0.1:9000`, `[::1]:9000`, `localhost:9000`, `:9000` (all interfaces, IPv6 and IPv4), a host alone (any
+ * free port), `unix:/run/app.sock`, or `unix:@name` (Linux abstract socket). Throws ConfigError INVALID_ADDRESS for all else.
+ */
+export function parseAddress(text: string): SocketTarget {
+  if (typeof text !== 'string') throw badAddress(text);
+  if (text.startsWith('unix:')) return parseUnix(text);
+  const match = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(\d{1,5}))?$/.exec(text);
+  if (match === null || text === '') throw badAddress(text);
+  const [, bracketed, plain, portText] = match;
+  const port = portText === undefined ? 0 : Number(portText);
+  if (port > 65_535) throw badAddress(text);
+  if (bracketed !== undefined) {
+    if (!isIPv6(bracketed)) throw badAddress(text);
+    return { host: bracketed, port };
+  }
+  const host = plain ?? '';
+  if (host === '') return { host: undefined, port };
+  if (isIPv4(host) || isHostName(host)) return { host, port };
+  throw badAddress(text);
+}
+
+function parseUnix(text: string): SocketTarget {
+  const path = text.slice('unix:'.length);
+  const isAbstract = path.startsWith('@');
+  // The kernel takes 107 bytes of path, or 107 behind the NUL of an abstract name.
+  if (path.length < 2 || Buffer.byteLength(path) > 107 || path.includes('\0')) throw badAddress(text);
+  return { path: isAbstract ? `\0${path.slice(1)}` : path };
+}
+
+/** RFC 1123 names. A last label of digits only is a mistyped IPv4 address, not a name. */
+function isHostName(host: string): boolean {
+  if (host.length > 253) return false;
+  const labels = host.replace(/\.$/, '').split('.');
+  const areValid = labels.every((label) => /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/.test(label));
+  return areValid && !/^\d+$/.test(labels.at(-1) ?? '');
+}
+
+function badAddress(given: unknown): ConfigError {
+  const forms = "'host:port', '[ipv6]:port', ':port', 'host', 'unix:/path' or 'unix:@name'";
+  return new ConfigError('INVALID_ADDRESS', `address: expected ${forms}, given ${show(given)}`);
+}
+
+/** The address of one end of a TCP connection. */
+export function tcpAddress(host: string | undefined, port: number | undefined): Address {
+  const knownHost = host ?? '';
+  const isV6 = isIP(knownHost) === 6;
+  const text = isV6 ? `[${knownHost}]:${port ?? 0}` : `${knownHost}:${port ?? 0}`;
+  return { text, host: knownHost, port: port ?? 0, family: isV6 ? 'IPv6' : 'IPv4' };
+}
+
+/** The address of a Unix socket; clients have no name of their own. */
+export function unixAddress(path: string): Address {
+  return { text: `unix:${path.startsWith('\0') ? `@${path.slice(1)}` : path}`, host: '', port: 0, family: 'unix', path };
+}

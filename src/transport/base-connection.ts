@@ -1,0 +1,373 @@
+import type { ByteWriter } from '../base/byte-writer.ts';
+import { PeerError, type PorticoError, StateError, type TransportError } from '../base/errors.ts';
+import type { Address, Connection, ConnectionSink, SendLimits, SendReceipt, TlsInfo } from './connection.ts';
+import { flushSoon, recycleShared, SendBatch } from './send-batch.ts';
+import { type Batch, SendQueue } from './send-queue.ts';
+
+/** A batch that has grown to this is handed over before its end. */
+const FLUSH_BYTES = 65_536;
+
+/**
+ * What all connections share: batching, the bounded send queue with its water marks and policies, receipts, pausing, and
+ * closing once. A subclass moves bytes: the base calls its `send…` methods, it calls the base's `on…` methods.
+ *
+ * ```
+ * beginPackage .. endPackage -> batch -- end of onBytes, 64 KiB, or nextTick --> sendBatch -> all taken: batch again
+ *                                 | blocked                                          | not all taken: blocked
+ *                                 '-> SendQueue (packages, bounded, policy) <- onSent <'
+ * ```
+ */
+export abstract class BaseConnection implements Connection {
+  abstract readonly kind: 'stream' | 'message';
+  abstract readonly localAddress: Address;
+  abstract readonly remoteAddress: Address;
+  abstract readonly tls: TlsInfo | undefined;
+  abstract readonly raw: unknown;
+  abstract readonly readPath: 'static' | 'chunk';
+
+  bytesRead = 0;
+  bytesWritten = 0;
+  writes = 0;
+  droppedPackages = 0;
+
+  #sink: ConnectionSink | undefined;
+  #limits: SendLimits | undefined;
+  readonly #batch: SendBatch = new SendBatch();
+  #sentReceipts: readonly SendReceipt[] | undefined;
+  #queue: SendQueue | undefined;
+  #isBlocked = false;
+  #isFull = false;
+  #isDirty = false;
+  #isReading = false;
+  /** Nothing is delivered before `open`. */
+  #isPaused = true;
+  #held: Buffer[] | undefined;
+  #isEndHeld = false;
+  #isCloseHeld = false;
+  #isEnding = false;
+  #isEndSent = false;
+  #isClosing = false;
+  #isAborted = false;
+  #isClosed = false;
+  #closeError: PorticoError | undefined;
+
+  // --- what a subclass does ---
+
+  /** Starts delivering. */
+  protected abstract sendOpen(): void;
+  /** Hands chunks to the operating system in order: one batch of a stream, or one message. */
+  protected abstract sendBatch(chunks: readonly Uint8Array[]): void;
+  /** Bytes of `sendBatch` not yet taken. When it is not 0 after `sendBatch`, `onSent` MUST be called once it is. */
+  protected abstract unsentBytes(): number;
+  protected abstract sendPause(): void;
+  protected abstract sendResume(): void;
+  /** The end of the stream, behind everything sent. */
+  protected abstract sendEnd(): void;
+  /** Ends the connection when both directions have ended; called after `sendEnd`. */
+  protected abstract sendClose(): void;
+  protected abstract sendAbort(error: TransportError | undefined): void;
+  /** Whether the memory of a batch is still in use after `sendBatch` even when the network is fast (TLS). */
+  protected get sendsLater(): boolean {
+    return false;
+  }
+
+  // --- what a subclass reports ---
+
+  protected onBytes(bytes: Buffer): void {
+    if (this.#isClosing || this.#isClosed) return;
+    if (this.#isPaused) {
+      this.#held ??= [];
+      this.#held.push(Buffer.from(bytes));
+      return;
+    }
+    this.bytesRead += bytes.length;
+    this.#isReading = true;
+    try {
+      this.#sink?.onBytes(bytes);
+    } finally {
+      this.#isReading = false;
+      if (this.#batch.packages > 0) this.flush();
+    }
+  }
+
+  protected onEnd(): void {
+    if (this.#isClosing || this.#isClosed) return;
+    if (this.#isPaused) this.#isEndHeld = true;
+    else this.#sink?.onEnd();
+  }
+
+  /** Everything given to `sendBatch` was taken. */
+  protected onSent(): void {
+    if (this.#isAborted || this.#isClosed) return;
+    this.#isBlocked = false;
+    this.#confirm();
+    const queue = this.#queue;
+    while (!this.#isBlocked && queue !== undefined && queue.length > 0) this.#handOver(queue.take(this.kind === 'message'));
+    this.#checkEnd();
+    if (this.#isFull && (!this.#isBlocked || this.pendingBytes <= this.#getLimits().lowWaterMarkBytes)) {
+      this.#isFull = false;
+      this.#sink?.onDrain();
+    }
+  }
+
+  protected onClosed(error: PorticoError | undefined): void {
+    if (this.#isClosed) return;
+    if (error === undefined && !this.#isClosing && this.#isPaused && (this.#held !== undefined || this.#isEndHeld)) {
+      // In order, and what came before it was not delivered yet.
+      this.#isCloseHeld = true;
+      return;
+    }
+    this.#isClosed = true;
+    this.#closeError = error;
+    this.#dropUnsent(error ?? new StateError('SESSION_CLOSED', 'the connection ended before the package was sent'));
+    this.#sink?.onClose(error);
+  }
+
+  // --- sending ---
+
+  open(sink: ConnectionSink, limits: SendLimits): void {
+    this.#sink = sink;
+    this.#limits = limits;
+    if (this.#isClosed) process.nextTick(() => sink.onClose(this.#closeError));
+    if (this.#isAborted || this.#isClosed) return;
+    this.sendOpen();
+    this.resume();
+  }
+
+  limitSending(limits: SendLimits): void {
+    this.#limits = limits;
+  }
+
+  get pendingBytes(): number {
+    const waiting = this.#batch.bytes + (this.#queue === undefined ? 0 : this.#queue.bytes);
+    return this.#isBlocked ? waiting + this.unsentBytes() : waiting;
+  }
+
+  get stalledBytes(): number {
+    return this.pendingBytes;
+  }
+
+  beginPackage(): ByteWriter {
+    return this.#batch.beginPackage();
+  }
+
+  cancelPackage(): void {
+    this.#batch.cancelPackage(!this.#isBatching);
+  }
+
+  endPackage(receipt?: SendReceipt): boolean {
+    const writer = this.#batch.endPackage();
+    const size = writer.length;
+    if (this.#isBatching && this.#batch.has(writer)) return this.#onBatched(size, receipt);
+    return this.#accept(this.#batch.takeOut(writer), size, receipt);
+  }
+
+  sendShared(bytes: Uint8Array, receipt?: SendReceipt): boolean {
+    return this.#accept([bytes], bytes.length, receipt);
+  }
+
+  unsend(receipt: SendReceipt): boolean {
+    return this.#queue?.remove(receipt) ?? false;
+  }
+
+  flush(): void {
+    this.#isDirty = false;
+    if (this.#batch.packages === 0 || this.#isClosed) return;
+    if (this.#batch.isEncoding) {
+      this.#schedule();
+      return;
+    }
+    this.#handOver(this.#batch.take(this.sendsLater));
+    this.#checkEnd();
+  }
+
+  /** Whether packages go into the batch; otherwise each waits by itself. */
+  get #isBatching(): boolean {
+    return !this.#isWaiting && this.kind === 'stream' && !this.#isEnding && !this.#isClosed;
+  }
+
+  /** Whether packages have to queue: also behind those that the queue is about to hand over. */
+  get #isWaiting(): boolean {
+    return this.#isBlocked || (this.#queue !== undefined && this.#queue.length > 0);
+  }
+
+  /** A package that is not in the shared writer. */
+  #accept(chunks: readonly Uint8Array[], size: number, receipt: SendReceipt | undefined): boolean {
+    if (this.#isEnding || this.#isClosed) {
+      receipt?.onUnsent(new StateError('SESSION_CLOSED', 'the connection is closing or closed'));
+      return false;
+    }
+    if (this.#isBatching) {
+      this.#batch.append(chunks);
+      return this.#onBatched(size, receipt);
+    }
+    if (!this.#isWaiting) {
+      this.#handOver({ chunks, size, receipts: receipt === undefined ? undefined : [receipt], isShared: false });
+      return this.#checkMarks();
+    }
+    if (this.#fits(size, receipt)) {
+      this.#queue ??= new SendQueue();
+      this.#queue.push(chunks, size, receipt);
+    }
+    return this.#checkMarks();
+  }
+
+  #onBatched(size: number, receipt: SendReceipt | undefined): boolean {
+    this.#batch.add(size, receipt);
+    if (this.#batch.bytes >= FLUSH_BYTES) {
+      this.flush();
+      return this.#checkMarks();
+    }
+    if (!this.#isReading && !this.#isDirty) this.#schedule();
+    return true;
+  }
+
+  #schedule(): void {
+    this.#isDirty = true;
+    flushSoon(this);
+  }
+
+  #handOver({ chunks, size, receipts, isShared }: Batch): void {
+    this.#sentReceipts = receipts;
+    if (size > 0 || this.kind === 'message') {
+      this.writes++;
+      this.bytesWritten += size;
+      this.sendBatch(chunks);
+    }
+    const isTaken = this.unsentBytes() === 0;
+    if (isShared) recycleShared(isTaken);
+    if (isTaken) {
+      if (receipts !== undefined) this.#confirm();
+    } else {
+      this.#isBlocked = true;
+      this.#sink?.onBlocked();
+    }
+  }
+
+  #confirm(): void {
+    const receipts = this.#sentReceipts;
+    this.#sentReceipts = undefined;
+    if (receipts !== undefined) for (const receipt of receipts) receipt.onSent();
+  }
+
+  #checkMarks(): boolean {
+    if (!this.#isWaiting) return true;
+    if (this.pendingBytes > this.#getLimits().highWaterMarkBytes) this.#isFull = true;
+    return !this.#isFull;
+  }
+
+  /** Applies the overflow policy; false = the package is not taken. */
+  #fits(size: number, receipt: SendReceipt | undefined): boolean {
+    if (this.#hasRoom(size)) return true;
+    const { maxQueueBytes, overflowPolicy } = this.#getLimits();
+    const queue = this.#queue;
+    const full = `expected at most ${maxQueueBytes} bytes waiting to be sent, given ${this.pendingBytes} and ${size} more`;
+    if (overflowPolicy === 'drop-oldest' && queue !== undefined && this.pendingBytes - queue.bytes + size <= maxQueueBytes) {
+      while (queue.length > 0 && !this.#hasRoom(size)) {
+        this.droppedPackages++;
+        queue.drop()?.receipt?.onUnsent(new StateError('SEND_QUEUE_FULL', `dropped as the oldest: ${full}`));
+      }
+      // The receipt may have closed the connection.
+      if (!this.#isEnding) return true;
+    }
+    this.droppedPackages++;
+    if (overflowPolicy === 'reject') throw new StateError('SEND_QUEUE_FULL', full);
+    receipt?.onUnsent(new StateError('SEND_QUEUE_FULL', full));
+    if (overflowPolicy === 'close') this.#sink?.onOverflow(new PeerError('SLOW_READER', full));
+    return false;
+  }
+
+  #hasRoom(size: number): boolean {
+    const { maxQueueBytes } = this.#getLimits();
+    return this.pendingBytes + size <= maxQueueBytes && (this.#queue === undefined || this.#queue.canHoldOneMore(maxQueueBytes));
+  }
+
+  #getLimits(): SendLimits {
+    if (this.#limits === undefined) throw new StateError('WRONG_STATE', 'send: expected open() before it');
+    return this.#limits;
+  }
+
+  // --- reading ---
+
+  pause(): void {
+    if (this.#isPaused || this.#isClosing || this.#isClosed) return;
+    this.#isPaused = true;
+    this.sendPause();
+  }
+
+  resume(): void {
+    if (!this.#isPaused || this.#isClosing || this.#isClosed) return;
+    this.#isPaused = false;
+    while (!this.#isPaused && this.#held !== undefined) {
+      const bytes = this.#held.shift();
+      if (bytes === undefined) this.#held = undefined;
+      else this.onBytes(bytes);
+    }
+    if (this.#isPaused || this.#isClosing || this.#isClosed) return;
+    if (this.#isEndHeld) {
+      this.#isEndHeld = false;
+      this.onEnd();
+    }
+    if (this.#isCloseHeld) process.nextTick(() => this.onClosed(undefined));
+    else if (!this.#isPaused) this.sendResume();
+  }
+
+  // --- closing ---
+
+  end(): void {
+    if (this.#isEnding || this.#isClosed) return;
+    if (this.#batch.isEncoding) {
+      process.nextTick(() => this.end());
+      return;
+    }
+    this.flush();
+    this.#isEnding = true;
+    this.#checkEnd();
+  }
+
+  close(): void {
+    if (this.#isClosing || this.#isClosed) return;
+    this.#isClosing = true;
+    this.#held = undefined;
+    // The peer's end must be seen, so reading goes on; onBytes throws the bytes away.
+    if (this.#isPaused) this.sendResume();
+    if (this.#isCloseHeld) process.nextTick(() => this.onClosed(undefined));
+    else if (this.#isEndSent) this.#finish();
+    else this.end();
+  }
+
+  abort(error?: TransportError): void {
+    if (this.#isAborted || this.#isClosed) return;
+    this.#isAborted = true;
+    this.#isClosing = true;
+    this.#isEnding = true;
+    this.#isEndSent = true;
+    this.#held = undefined;
+    this.#dropUnsent(error ?? new StateError('SESSION_CLOSED', 'the connection was aborted before the package was sent'));
+    if (this.#isCloseHeld) process.nextTick(() => this.onClosed(error));
+    else this.sendAbort(error);
+  }
+
+  #checkEnd(): void {
+    if (!this.#isEnding || this.#isEndSent || this.#isClosed || this.#isWaiting || this.#batch.packages > 0) return;
+    this.#isEndSent = true;
+    this.sendEnd();
+    if (this.#isClosing) this.#finish();
+  }
+
+  #finish(): void {
+    this.sendClose();
+    process.nextTick(() => {
+      if (!this.#isAborted && !this.#isClosed) this.#sink?.onFinished();
+    });
+  }
+
+  #dropUnsent(error: PorticoError): void {
+    const receipts = [...(this.#sentReceipts ?? []), ...this.#batch.drop()];
+    for (let queued = this.#queue?.drop(); queued !== undefined; queued = this.#queue?.drop()) {
+      if (queued.receipt !== undefined) receipts.push(queued.receipt);
+    }
+    this.#sentReceipts = undefined;
+    for (const receipt of receipts) receipt.onUnsent(error);
+  }
+}

@@ -1,0 +1,133 @@
+import type { ByteWriter } from '../base/byte-writer.ts';
+import type { PeerError, PorticoError, TransportError } from '../base/errors.ts';
+
+/**
+ * CONTRACT. What a connection tells its user, the session. The law of names: `send*` goes down to the connection, `on*`
+ * comes up from it. The connection
+ * - MUST call nothing before `open`, and nothing after `onClose`;
+ * - MUST call `onClose` exactly once, also when it was aborted by its user, and never from inside a call of its user;
+ * - MUST NOT let an exception of the sink through to the event loop (the sink promises not to throw).
+ */
+export interface ConnectionSink {
+  /**
+   * Bytes of a stream, cut anywhere, or one whole message. The buffer is only lent: it MUST be used up or copied before the
+   * return, because the next read overwrites it.
+   */
+  onBytes(bytes: Buffer): void;
+  /** The send queue has come down to the low-water mark after `endPackage` said "full". */
+  onDrain(): void;
+  /** The peer has finished sending; sending to it still works. */
+  onEnd(): void;
+  /** The operating system did not take all bytes at once; `stalledBytes` falls as it does. */
+  onBlocked(): void;
+  /** After `close`: everything was sent, the end of the stream included. Only the peer's own end is still awaited. */
+  onFinished(): void;
+  /** The end. `error` is there unless both sides finished in order or this side closed. */
+  onClose(error: PorticoError | undefined): void;
+  /** The send queue went over the hard cap with the policy 'close'; the sink MUST close. */
+  onOverflow(error: PeerError): void;
+}
+
+/** What happens to a package that does not fit under the hard cap of the send queue. */
+export type OverflowPolicy = 'close' | 'reject' | 'drop-oldest' | 'drop-newest';
+
+/** Bounds of the send queue, in bytes. */
+export interface SendLimits {
+  readonly lowWaterMarkBytes: number;
+  readonly highWaterMarkBytes: number;
+  readonly maxQueueBytes: number;
+  readonly overflowPolicy: OverflowPolicy;
+}
+
+/** Follows one package to the operating system. Exactly one of the two is called, once. */
+export interface SendReceipt {
+  /** All bytes of the package were taken by the operating system. */
+  onSent(): void;
+  /** The package was dropped, or the connection ended before all of it was taken. */
+  onUnsent(error: PorticoError): void;
+}
+
+/** Where a peer or a local socket is. Unix sockets have a `path` and neither host nor port. */
+export interface Address {
+  readonly text: string;
+  readonly host: string;
+  readonly port: number;
+  readonly family: 'IPv4' | 'IPv6' | 'unix' | 'memory';
+  readonly path?: string;
+}
+
+/** What TLS agreed on. */
+export interface TlsInfo {
+  readonly protocol: string | null;
+  readonly cipher: string;
+  readonly serverName: string | undefined;
+  readonly alpnProtocol: string | undefined;
+  /** Whether the peer showed a certificate that the CA vouches for. */
+  readonly authorized: boolean;
+  readonly peerSubject: string | undefined;
+  readonly peerFingerprint256: string | undefined;
+}
+
+/**
+ * CONTRACT. A socket's face: bytes or messages in both directions, with back-pressure, closed once. `kind` decides what an
+ * `onBytes` means and replaces every "if tcp": a 'stream' may cut bytes anywhere, a 'message' connection delivers whole
+ * messages and sends one per package.
+ *
+ * All methods MUST be safe after the end: they do nothing, or report through the receipt.
+ */
+export interface Connection {
+  readonly kind: 'stream' | 'message';
+  readonly localAddress: Address;
+  readonly remoteAddress: Address;
+  readonly tls: TlsInfo | undefined;
+  /** The socket itself, for what portico does not cover. Reading or writing it breaks the session. */
+  readonly raw: unknown;
+  /** Bytes of packages: before TLS when sent, after decryption when received. */
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Calls that handed bytes to the operating system. */
+  readonly writes: number;
+  /** Packages that the overflow policy dropped or refused. */
+  readonly droppedPackages: number;
+  /** Which read path is active: the buffer shared by all sockets, or a chunk per read. */
+  readonly readPath: 'static' | 'chunk';
+
+  /** Begins delivery to `sink`. Called once. */
+  open(sink: ConnectionSink, limits: SendLimits): void;
+  /** Replaces the bounds of the send queue; what is queued already stays. */
+  limitSending(limits: SendLimits): void;
+  /** Bytes accepted from `endPackage` that the operating system has not taken. */
+  readonly pendingBytes: number;
+  /** Like `pendingBytes`, but shrinking as a large write makes progress: for telling a slow peer from a dead one. */
+  readonly stalledBytes: number;
+
+  /**
+   * Opens a package and returns where to put its bytes. Every call MUST be followed by one `endPackage` or `cancelPackage`.
+   * All packages of one batch (one `onBytes`, or one turn of the event loop) leave together.
+   */
+  beginPackage(): ByteWriter;
+  /** False: the bytes are accepted, but the queue is above the high-water mark. Throws StateError by the overflow policy. */
+  endPackage(receipt?: SendReceipt): boolean;
+  cancelPackage(): void;
+  /**
+   * Bytes encoded before, shared with other connections (broadcast): passed on by reference. Same result as `endPackage`.
+   */
+  sendShared(bytes: Uint8Array, receipt?: SendReceipt): boolean;
+  /** Takes a package back if not a byte of it was handed to the operating system; true when it was. */
+  unsend(receipt: SendReceipt): boolean;
+  /** Hands what is batched to the operating system now. */
+  flush(): void;
+
+  /** Stops reading: after the return no `onBytes` or `onEnd` comes until `resume`. */
+  pause(): void;
+  resume(): void;
+  /** Finishes sending (FIN) once everything is flushed; reading goes on. */
+  end(): void;
+  /**
+   * Sends everything, then the end of the stream, waits for the peer's end and closes. Bytes that still come in are thrown
+   * away. The user bounds this with a timer and `abort`.
+   */
+  close(): void;
+  /** Closes at once. Unsent bytes are lost. */
+  abort(error?: TransportError): void;
+}

@@ -1,0 +1,181 @@
+import { ByteWriter } from '../base/byte-writer.ts';
+import { describeThrown, StateError, TransportError } from '../base/errors.ts';
+import type { SendReceipt } from './connection.ts';
+import { type Batch, compact } from './send-queue.ts';
+
+/**
+ * The batch of one connection at a time is written straight into this writer. When another connection begins a package, the
+ * first one's bytes are copied out: memory that waits is always exactly as large as what waits.
+ */
+const shared = new ByteWriter();
+let owner: SendBatch | undefined;
+/** Whether a package is being encoded in the shared writer; further ones that a PkgHandler sends from inside `write` are nested. */
+let isEncoding = false;
+const nested: ByteWriter[] = [];
+
+/** The packages of one connection that will leave together. */
+export class SendBatch {
+  packages = 0;
+  bytes = 0;
+  /** Waiting in front of what stands in the shared writer, and behind it. */
+  #front: Uint8Array[] | undefined;
+  #behind: Uint8Array[] | undefined;
+  #receipts: SendReceipt[] | undefined;
+
+  /** Whether a package is being encoded behind this batch, so that it cannot leave just now. */
+  get isEncoding(): boolean {
+    return isEncoding && owner === this;
+  }
+
+  /** Where to encode a package: behind this batch, or for a nested one in a writer of its own. */
+  beginPackage(): ByteWriter {
+    if (isEncoding) {
+      const writer = new ByteWriter();
+      nested.push(writer);
+      return writer;
+    }
+    if (owner !== this || this.#behind !== undefined) {
+      if (owner !== undefined) owner.#spill();
+      owner = this;
+    }
+    isEncoding = true;
+    shared.beginPackage();
+    return shared;
+  }
+
+  /** The package begun last is complete: its writer, for `has` or `takeOut`. */
+  endPackage(): ByteWriter {
+    if (!isEncoding) throw new StateError('WRONG_STATE', 'endPackage: expected a beginPackage before it');
+    const writer = nested.length > 0 ? nested.pop() : undefined;
+    if (writer !== undefined) return writer;
+    isEncoding = false;
+    return shared;
+  }
+
+  /** Whether a package encoded in this writer stands in the batch already. */
+  has(writer: ByteWriter): boolean {
+    return writer === shared;
+  }
+
+  /** The package, which cannot be part of a batch, in memory of its own. */
+  takeOut(writer: ByteWriter): readonly Uint8Array[] {
+    if (writer === shared) owner = undefined;
+    return writer.takeCopies();
+  }
+
+  /** Takes back the package begun last. `isEmpty`: nothing else that stands in the shared writer will leave. */
+  cancelPackage(isEmpty: boolean): void {
+    if (!isEncoding || nested.pop() !== undefined) return;
+    isEncoding = false;
+    shared.cancelPackage();
+    if (isEmpty) clearShared();
+  }
+
+  /** Chunks that are not in the shared writer: behind what stands there, before what will be written there. */
+  append(chunks: readonly Uint8Array[]): void {
+    if (owner === this) this.#behind = appended(this.#behind, chunks);
+    else this.#front = appended(this.#front, chunks);
+  }
+
+  /** Counts a package that stands in the batch now. */
+  add(size: number, receipt: SendReceipt | undefined): void {
+    this.packages++;
+    this.bytes += size;
+    if (receipt === undefined) return;
+    this.#receipts ??= [];
+    this.#receipts.push(receipt);
+  }
+
+  /** The batch, to be sent now, and then `recycleShared` to be called if it `isShared`. `ownsMemory`: it must not be. */
+  take(ownsMemory: boolean): Batch {
+    let chunks: readonly Uint8Array[] = this.#front ?? [];
+    let isShared = false;
+    if (owner === this) {
+      owner = undefined;
+      isShared = !ownsMemory;
+      const own = isShared ? shared.take() : shared.takeCopies();
+      chunks = chunks.length === 0 ? own : chunks.concat(own);
+    }
+    if (this.#behind !== undefined) chunks = chunks.concat(this.#behind);
+    const compacted = compact(chunks, this.bytes);
+    if (isShared && compacted !== chunks) {
+      shared.reuse();
+      isShared = false;
+    }
+    const batch = { chunks: compacted, size: this.bytes, receipts: this.#receipts, isShared };
+    this.#forget();
+    return batch;
+  }
+
+  /** Empties the batch, unsent, and returns the receipts of its packages. */
+  drop(): readonly SendReceipt[] {
+    const receipts = this.#receipts ?? [];
+    // A package being encoded is refused when it is complete, and takes along what stands before it.
+    if (owner === this && !isEncoding) clearShared();
+    this.#forget();
+    return receipts;
+  }
+
+  #forget(): void {
+    this.packages = 0;
+    this.bytes = 0;
+    this.#front = undefined;
+    this.#behind = undefined;
+    this.#receipts = undefined;
+  }
+
+  /** Moves what stands in the shared writer into memory of its own, because another connection needs the writer. */
+  #spill(): void {
+    this.#front = appended(this.#front, shared.takeCopies());
+    if (this.#behind !== undefined) this.#front = appended(this.#front, this.#behind);
+    this.#behind = undefined;
+  }
+}
+
+function appended(list: Uint8Array[] | undefined, more: readonly Uint8Array[]): Uint8Array[] {
+  if (list === undefined) return [...more];
+  for (const chunk of more) list.push(chunk);
+  return list;
+}
+
+function clearShared(): void {
+  shared.take();
+  shared.reuse();
+  owner = undefined;
+}
+
+/** After a batch that `isShared` was handed over: its memory is free again, or belongs to the socket now. */
+export function recycleShared(isFree: boolean): void {
+  if (isFree) shared.reuse();
+  else shared.release();
+}
+
+interface Flushable {
+  flush(): void;
+  abort(error: TransportError): void;
+}
+
+let dirty: Flushable[] = [];
+let isFlushScheduled = false;
+
+/** Flushes the connection when this turn of the event loop, continuations of promises included, has had its say. */
+export function flushSoon(connection: Flushable): void {
+  dirty.push(connection);
+  if (isFlushScheduled) return;
+  isFlushScheduled = true;
+  process.nextTick(flushDirty);
+}
+
+function flushDirty(): void {
+  const connections = dirty;
+  dirty = [];
+  isFlushScheduled = false;
+  for (const connection of connections) {
+    try {
+      connection.flush();
+    } catch (thrown) {
+      // The others must not wait for ever because of this one.
+      connection.abort(new TransportError('TRANSPORT_FAILED', `flush failed: ${describeThrown(thrown)}`, { cause: thrown }));
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import type { SendReceipt } from './connection.ts';
+
+interface QueuedPackage {
+  readonly chunks: readonly Uint8Array[];
+  readonly size: number;
+  readonly receipt: SendReceipt | undefined;
+}
+
+/** What leaves together: several packages of a stream, or one message. */
+export interface Batch {
+  readonly chunks: readonly Uint8Array[];
+  readonly size: number;
+  readonly receipts: readonly SendReceipt[] | undefined;
+  /** Whether its memory is that of the writer which all connections share. */
+  readonly isShared: boolean;
+}
+
+/** How much leaves the queue in one go, and so how much can no longer be dropped or taken back. */
+const TAKE_BYTES = 65_536;
+/** A waiting package costs memory beside its bytes: many tiny ones reach the hard cap as if each had so many bytes. */
+const MIN_PACKAGE_BYTES = 64;
+/** This many are allowed under any cap. */
+const FREE_PACKAGES = 1024;
+/** More chunks than this cost more as a vector than as a copy. */
+const MAX_CHUNKS = 8;
+
+/** Whole packages waiting for a socket that is blocked, in order. Bounded by its connection. */
+export class SendQueue {
+  bytes = 0;
+  /** Empty up to #first. */
+  #packages: (QueuedPackage | undefined)[] = [];
+  #first = 0;
+
+  get length(): number {
+    return this.#packages.length - this.#first;
+  }
+
+  /** Whether so many packages may wait under a cap of `maxBytes`, whatever their size. */
+  canHoldOneMore(maxBytes: number): boolean {
+    return this.length < FREE_PACKAGES || this.length < maxBytes / MIN_PACKAGE_BYTES;
+  }
+
+  push(chunks: readonly Uint8Array[], size: number, receipt: SendReceipt | undefined): void {
+    this.#packages.push({ chunks, size, receipt });
+    this.bytes += size;
+  }
+
+  /** The oldest packages, up to 64 KiB of them and at least one; just one for connections that carry messages. */
+  take(isOne: boolean): Batch {
+    const chunks: Uint8Array[] = [];
+    let receipts: SendReceipt[] | undefined;
+    let size = 0;
+    do {
+      const oldest = this.#shift();
+      if (oldest === undefined) break;
+      for (const chunk of oldest.chunks) chunks.push(chunk);
+      size += oldest.size;
+      if (oldest.receipt !== undefined) {
+        receipts ??= [];
+        receipts.push(oldest.receipt);
+      }
+    } while (!isOne && size < TAKE_BYTES);
+    return { chunks: compact(chunks, size), size, receipts, isShared: false };
+  }
+
+  /** Removes the oldest package and returns its receipt holder; undefined when the queue is empty. */
+  drop(): { readonly receipt: SendReceipt | undefined } | undefined {
+    return this.#shift();
+  }
+
+  /** Removes the package that the receipt follows. */
+  remove(receipt: SendReceipt): boolean {
+    const index = this.#packages.findIndex((queued) => queued?.receipt === receipt);
+    if (index === -1) return false;
+    const [removed] = this.#packages.splice(index, 1);
+    this.bytes -= removed?.size ?? 0;
+    return true;
+  }
+
+  #shift(): QueuedPackage | undefined {
+    const oldest = this.#packages[this.#first];
+    if (oldest === undefined) return undefined;
+    this.#packages[this.#first] = undefined;
+    this.#first++;
+    this.bytes -= oldest.size;
+    // Array.shift moves all the rest: cut the used front off only now and then.
+    if (this.#first === this.#packages.length) {
+      this.#packages = [];
+      this.#first = 0;
+    } else if (this.#first >= 1024) {
+      this.#packages = this.#packages.slice(this.#first);
+      this.#first = 0;
+    }
+    return oldest;
+  }
+}
+
+/** Many small chunks as one; others as they are. */
+export function compact(chunks: readonly Uint8Array[], size: number): readonly Uint8Array[] {
+  return chunks.length > MAX_CHUNKS && size <= 2 * TAKE_BYTES ? [Buffer.concat(chunks, size)] : chunks;
+}

@@ -1,0 +1,215 @@
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { TransportError } from '../base/errors.ts';
+import { viewOf } from '../base/fast-buffer.ts';
+import { tcpAddress, unixAddress } from './address.ts';
+import { BaseConnection } from './base-connection.ts';
+import type { Address, TlsInfo } from './connection.ts';
+import { installStaticRead } from './static-read.ts';
+
+/** A socket knows its connection through this, so that its listeners can be shared functions instead of closures. */
+const kConnection: unique symbol = Symbol('portico.connection');
+type ConnectionSocket = Socket & { [kConnection]?: TcpConnection };
+
+/** A TCP, TLS or Unix socket. Sockets MUST be made with `allowHalfOpen`. */
+export class TcpConnection extends BaseConnection {
+  readonly kind = 'stream';
+  readonly raw: Socket;
+  readonly #unixPath: string | undefined;
+  readonly #isTls: boolean;
+  #readPath: 'static' | 'chunk';
+  #localAddress: Address | undefined;
+  #remoteAddress: Address | undefined;
+  #error: Error | undefined;
+  #onWritten: (() => void) | undefined;
+
+  /**
+   * `reads`: 'shared' = the socket was made with `onread` and the shared buffer; 'install' = try to make it so; 'chunk' = leave
+   * reading as it is.
+   */
+  constructor(socket: Socket, reads: 'shared' | 'install' | 'chunk', unixPath?: string) {
+    super();
+    this.raw = socket;
+    this.#unixPath = unixPath;
+    this.#isTls = socket instanceof TLSSocket;
+    this.#readPath = 'chunk';
+    const known: ConnectionSocket = socket;
+    known[kConnection] = this;
+    socket.on('error', socketOnError);
+    socket.on('close', socketOnClose);
+    if (reads === 'shared' || (reads === 'install' && installStaticRead(socket, socketOnStaticRead))) this.#readPath = 'static';
+    socket.pause();
+  }
+
+  get readPath(): 'static' | 'chunk' {
+    return this.#readPath;
+  }
+
+  get localAddress(): Address {
+    this.#localAddress ??=
+      this.#unixPath === undefined ? tcpAddress(this.raw.localAddress, this.raw.localPort) : unixAddress(this.#unixPath);
+    return this.#localAddress;
+  }
+
+  get remoteAddress(): Address {
+    this.#remoteAddress ??=
+      this.#unixPath === undefined ? tcpAddress(this.raw.remoteAddress, this.raw.remotePort) : unixAddress(this.#unixPath);
+    return this.#remoteAddress;
+  }
+
+  get tls(): TlsInfo | undefined {
+    const socket = this.raw;
+    if (!(socket instanceof TLSSocket)) return undefined;
+    const peer = socket.getPeerCertificate();
+    return {
+      protocol: socket.getProtocol(),
+      cipher: socket.getCipher()?.name ?? '',
+      serverName: typeof Reflect.get(socket, 'servername') === 'string' ? String(Reflect.get(socket, 'servername')) : undefined,
+      alpnProtocol: socket.alpnProtocol || undefined,
+      authorized: socket.authorized,
+      peerSubject: peer?.subject === undefined ? undefined : [peer.subject.CN].flat()[0],
+      peerFingerprint256: peer?.fingerprint256,
+    };
+  }
+
+  override get stalledBytes(): number {
+    const pending = this.pendingBytes;
+    if (pending === 0 || this.#isTls) return pending;
+    // Node counts a chunk until all of it is taken; libuv knows how much of it is left.
+    const handle: unknown = Reflect.get(this.raw, '_handle');
+    const left: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'writeQueueSize') : undefined;
+    return typeof left === 'number' ? pending - this.raw.writableLength + left : pending;
+  }
+
+  // --- down ---
+
+  protected sendOpen(): void {
+    const socket = this.raw;
+    socket.on('end', socketOnEnd);
+    if (!this.#isTls) socket.on('drain', socketOnDrain);
+    // Keep what can no longer be asked for after the end.
+    void this.localAddress;
+    void this.remoteAddress;
+    if (socket.destroyed) {
+      // 'close' may have come before anybody listened.
+      process.nextTick(() => this.socketClosed());
+      return;
+    }
+    if (this.#readPath === 'chunk') {
+      // A paused stream stays paused when it gets a listener.
+      socket.on('data', socketOnData);
+      return;
+    }
+    // Bytes that came before the shared buffer was in place.
+    const early: Buffer | null = socket.read();
+    if (early !== null) this.onBytes(early);
+  }
+
+  protected sendBatch(chunks: readonly Uint8Array[]): void {
+    const socket = this.raw;
+    const last = chunks.length - 1;
+    if (last > 0) socket.cork();
+    for (let index = 0; index <= last; index++) {
+      const chunk = chunks[index];
+      if (chunk === undefined) continue;
+      if (this.#isTls && index === last) {
+        this.#onWritten ??= () => this.socketDrained();
+        socket.write(chunk, this.#onWritten);
+      } else {
+        socket.write(chunk);
+      }
+    }
+    if (last > 0) socket.uncork();
+  }
+
+  protected unsentBytes(): number {
+    return this.raw.writableLength;
+  }
+
+  /** TLS reports what it has encrypted only in the next tick. */
+  protected override get sendsLater(): boolean {
+    return this.#isTls;
+  }
+
+  protected sendPause(): void {
+    this.raw.pause();
+  }
+
+  protected sendResume(): void {
+    this.raw.resume();
+  }
+
+  protected sendEnd(): void {
+    this.raw.end();
+  }
+
+  protected sendClose(): void {
+    // The socket destroys itself when both directions have ended.
+  }
+
+  protected sendAbort(error: TransportError | undefined): void {
+    this.#error ??= error;
+    const socket = this.raw;
+    // Once the end of the stream is out, a reset would only endanger what the peer has not read yet.
+    if (this.#isTls || this.#unixPath !== undefined || socket.writableFinished || socket.connecting) socket.destroy();
+    else socket.resetAndDestroy();
+  }
+
+  // --- up, from the shared listeners ---
+
+  socketBytes(bytes: Buffer): void {
+    this.onBytes(bytes);
+  }
+
+  socketEnded(): void {
+    this.onEnd();
+  }
+
+  socketDrained(): void {
+    if (this.raw.writableLength === 0) this.onSent();
+  }
+
+  socketFailed(error: Error): void {
+    this.#error ??= error;
+  }
+
+  socketClosed(): void {
+    this.onClosed(this.#error === undefined ? undefined : transportError(this.#error));
+  }
+}
+
+/** A system error as a TransportError. */
+export function transportError(error: Error): TransportError {
+  if (error instanceof TransportError) return error;
+  const code: unknown = Reflect.get(error, 'code');
+  const isReset = code === 'ECONNRESET' || code === 'EPIPE' || code === 'ECONNABORTED';
+  return new TransportError(isReset ? 'CONNECTION_RESET' : 'TRANSPORT_FAILED', error.message, { cause: error });
+}
+
+function socketOnStaticRead(this: ConnectionSocket, byteCount: number, buffer: Uint8Array): boolean {
+  this[kConnection]?.socketBytes(viewOf(buffer.buffer, buffer.byteOffset, byteCount));
+  return true;
+}
+
+/** For `net.connect({ onread })`. */
+export { socketOnStaticRead };
+
+function socketOnData(this: ConnectionSocket, bytes: Buffer): void {
+  this[kConnection]?.socketBytes(bytes);
+}
+
+function socketOnEnd(this: ConnectionSocket): void {
+  this[kConnection]?.socketEnded();
+}
+
+function socketOnDrain(this: ConnectionSocket): void {
+  this[kConnection]?.socketDrained();
+}
+
+function socketOnError(this: ConnectionSocket, error: Error): void {
+  this[kConnection]?.socketFailed(error);
+}
+
+function socketOnClose(this: ConnectionSocket): void {
+  this[kConnection]?.socketClosed();
+}

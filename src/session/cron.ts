@@ -121,7 +121,9 @@ export class SessionWatch {
     if (stalledBytes === 0 || stalledBytes !== this.#stalledBytes) {
       this.#noteProgress(now);
     } else if (timing.writeTimeoutMs > 0 && now - this.#stalledSinceMs >= timing.writeTimeoutMs) {
-      this.#watched.onFailure(new PeerError('WRITE_TIMEOUT', `the peer took none of ${stalledBytes} waiting bytes for ${timing.writeTimeoutMs} ms`));
+      this.#watched.onFailure(
+        new PeerError('WRITE_TIMEOUT', `the peer took none of ${stalledBytes} waiting bytes for ${timing.writeTimeoutMs} ms`),
+      );
     }
   }
 

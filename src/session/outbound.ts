@@ -18,7 +18,13 @@ export interface WriteOptions {
 }
 
 /** Encodes a package into the connection's batch; throws, with nothing sent, when that fails. Returns the encoded size. */
-export function encodePackage<Out>(connection: Connection, writer: PkgWriter<Out>, context: PkgContext, pkg: Out, maxPackageBytes: number): number {
+export function encodePackage<Out>(
+  connection: Connection,
+  writer: PkgWriter<Out>,
+  context: PkgContext,
+  pkg: Out,
+  maxPackageBytes: number,
+): number {
   const out = connection.beginPackage();
   try {
     const encoded = writer.write(pkg, context, out);

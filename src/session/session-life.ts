@@ -1,9 +1,18 @@
 import { publish } from '../base/diagnostics.ts';
-import { ConfigError, describeThrown, ListenerError, type ListenerPhase, PeerError, PorticoError, StateError, TransportError } from '../base/errors.ts';
+import {
+  ConfigError,
+  describeThrown,
+  ListenerError,
+  type ListenerPhase,
+  PeerError,
+  PorticoError,
+  StateError,
+  TransportError,
+} from '../base/errors.ts';
 import { log, oneLine } from '../base/log.ts';
 import { after } from '../base/wheel.ts';
 import type { Connection, ConnectionSink } from '../transport/connection.ts';
-import { CloseCallbacks } from './close-callbacks.ts';
+import type { CloseCallbacks } from './close-callbacks.ts';
 import { CLOSE_STATUS, type CloseCode, type CloseReason, closeCodeOf } from './close-reason.ts';
 import { runClosing } from './closing.ts';
 import { SessionWatch, type Watched } from './cron.ts';
@@ -80,7 +89,10 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
       if (this.state !== 'opening') return false;
       const { reader, writer, listener } = this.options;
       if (reader === undefined || writer === undefined || listener === undefined) {
-        throw new ConfigError('MISSING_OPTION', 'expected withPkgHandler and withEventListener, for the endpoint or in newSession, given less');
+        throw new ConfigError(
+          'MISSING_OPTION',
+          'expected withPkgHandler and withEventListener, for the endpoint or in newSession, given less',
+        );
       }
       this.inbound = new Inbound(this, this.connection, this.host.wheel, { ...this.options, reader });
       this.#listener = listener;
@@ -167,7 +179,15 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
     this.#isGone = true;
     this.#resolveGone?.();
     if (error === undefined) void this.close({ code: 'PEER_CLOSED', by: 'peer', text: 'the connection has ended', isForced: true });
-    else void this.close({ code: closeCodeOf(error), by: 'network', text: error.message, error, isForced: true, truncatedBytes: this.inbound?.bufferedBytes ?? 0 });
+    else
+      void this.close({
+        code: closeCodeOf(error),
+        by: 'network',
+        text: error.message,
+        error,
+        isForced: true,
+        truncatedBytes: this.inbound?.bufferedBytes ?? 0,
+      });
   }
 
   // --- from the receiving half ---
@@ -295,10 +315,11 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
     try {
       const result = this.#listener?.[method]?.(this.session);
       if (result === undefined) settled?.();
-      else result.then(settled, (thrown: unknown) => {
-        settled?.();
-        this.#onListenerFailure(phase, thrown);
-      });
+      else
+        result.then(settled, (thrown: unknown) => {
+          settled?.();
+          this.#onListenerFailure(phase, thrown);
+        });
     } catch (thrown) {
       settled?.();
       this.#onListenerFailure(phase, thrown);
@@ -403,7 +424,8 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
     inbound?.stop();
     // A connection that was never opened is opened now, to see its end.
     if (!this.#wasOpened) connection.open(this, this.options);
-    const wait = (isOver: boolean, store: (resolve: () => void) => void): Promise<void> => (isOver ? Promise.resolve() : new Promise(store));
+    const wait = (isOver: boolean, store: (resolve: () => void) => void): Promise<void> =>
+      isOver ? Promise.resolve() : new Promise(store);
     const isForced = request.isForced === true || this.#isGone;
     const reason = await runClosing({
       wheel: host.wheel,

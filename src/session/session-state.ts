@@ -20,6 +20,7 @@ const MOVES: Readonly<Record<SessionState, readonly SessionState[]>> = {
 
 /** The new state; throws when there is no such move, which is a fault of portico. */
 export function moveTo(from: SessionState, to: SessionState): SessionState {
-  if (!MOVES[from].includes(to)) throw new StateError('WRONG_STATE', `session state: expected one of ${MOVES[from].join(', ')} after ${from}, given ${to}`);
+  if (!MOVES[from].includes(to))
+    throw new StateError('WRONG_STATE', `session state: expected one of ${MOVES[from].join(', ')} after ${from}, given ${to}`);
   return to;
 }

@@ -236,7 +236,8 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
     try {
       if (options.timeoutMs !== undefined) checkMs('timeoutMs', options.timeoutMs, 0);
       if (life.state !== 'open') throw new StateError('SESSION_CLOSED', `write: expected an open session, given one that is ${life.state}`);
-      if (options.signal?.aborted) throw new StateError('ABORTED', 'write: the signal was aborted before the call', { cause: options.signal.reason });
+      if (options.signal?.aborted)
+        throw new StateError('ABORTED', 'write: the signal was aborted before the call', { cause: options.signal.reason });
       queue(write);
       life.watchWrite(write, options);
     } catch (thrown) {

@@ -1,6 +1,6 @@
 import { publish } from '../base/diagnostics.ts';
 import { Emitter, type EventMap } from '../base/emitter.ts';
-import { StateError, type PorticoError } from '../base/errors.ts';
+import { type PorticoError, StateError } from '../base/errors.ts';
 import { log } from '../base/log.ts';
 import { checkMs } from '../base/option.ts';
 import { type Wheel, wheelOf } from '../base/wheel.ts';
@@ -215,7 +215,8 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
     await Promise.all(
       sessions.map(async (session) => {
         const end = await session.close({ drainTimeoutMs, code: 'GOING_AWAY', reason, afterHandlers: true });
-        if (end.unsentBytes > 0) unflushed.push({ id: session.id, remoteAddress: session.remoteAddress.text, unsentBytes: end.unsentBytes });
+        if (end.unsentBytes > 0)
+          unflushed.push({ id: session.id, remoteAddress: session.remoteAddress.text, unsentBytes: end.unsentBytes });
       }),
     );
     const report: CloseReport = { sessions: sessions.length, flushed: sessions.length - unflushed.length, unflushed };

@@ -49,7 +49,8 @@ export interface Reconnect extends Backoff {
 
 /** A server has no source address, and a client neither backlog nor handshake time-out: their options do not compile there. */
 export type TcpServerOptions<In, Out> = ServerOptions<In, Out> & Omit<TcpSettings, 'sourceAddress'>;
-export type TcpClientOptions<In, Out> = ClientOptions<In, Out> & Omit<TcpSettings, 'backlog' | 'ipv6Only' | 'handshakeTimeoutMs' | 'tlsReloadMs'>;
+export type TcpClientOptions<In, Out> = ClientOptions<In, Out> &
+  Omit<TcpSettings, 'backlog' | 'ipv6Only' | 'handshakeTimeoutMs' | 'tlsReloadMs'>;
 
 const END_POINT_DEFAULTS: EndPointOptions<never, never> = { ...SESSION_DEFAULTS, logger: debugLogger, clock: systemClock };
 
@@ -186,7 +187,10 @@ export function withConnectTimeoutMs(timeoutMs: number): ClientOption<'connectTi
  * `maxMs` (30 000), for `attempts` failures in a row (Infinity). `false`: never.
  */
 export function withReconnect(reconnect: Partial<Reconnect> | false): ClientOption<'reconnect'> {
-  const built: Reconnect = { ...CLIENT_DEFAULTS.reconnect, ...(reconnect === false ? { attempts: 1, shouldReconnect: () => false } : reconnect) };
+  const built: Reconnect = {
+    ...CLIENT_DEFAULTS.reconnect,
+    ...(reconnect === false ? { attempts: 1, shouldReconnect: () => false } : reconnect),
+  };
   checkMs('withReconnect baseMs', built.baseMs);
   checkMs('withReconnect maxMs', built.maxMs);
   if (built.maxMs < built.baseMs) throw invalid('withReconnect maxMs', `at least baseMs (${built.baseMs})`, built.maxMs);
@@ -210,7 +214,8 @@ export function withPickStrategy(strategy: PickStrategy): ClientOption<'pickStra
 
 /** Speak TLS, with these certificates or with what the function returns. Default: plain TCP. */
 export function withTls(source: TlsSource): TcpOption<'tls'> {
-  if (typeof source !== 'function' && (typeof source !== 'object' || source === null)) throw invalid('withTls', 'TLS options or a function', source);
+  if (typeof source !== 'function' && (typeof source !== 'object' || source === null))
+    throw invalid('withTls', 'TLS options or a function', source);
   return (options) => {
     options.tls = source;
   };

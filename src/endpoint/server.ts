@@ -35,7 +35,10 @@ export class Server<In = unknown, Out = In> extends EndPoint<In, Out, ServerEven
     super(type, options);
     this.#transport = transport;
     this.#serverOptions = options;
-    this.#admission = new Admission({ ...options, maxSessions: options.maxSessions ?? Math.max(1, Math.floor(openFileLimit() * SESSION_SHARE)) });
+    this.#admission = new Admission({
+      ...options,
+      maxSessions: options.maxSessions ?? Math.max(1, Math.floor(openFileLimit() * SESSION_SHARE)),
+    });
   }
 
   /** A server over a transport of your own. */

@@ -242,5 +242,8 @@ export function appendEncoded(out: ByteWriter, encoded: unknown): void {
     for (const part of encoded) out.writeBytes(part);
     return;
   }
-  throw new StateError('NO_PACKAGE', `PkgHandler.write: expected bytes, a list of bytes, or nothing when it wrote to \`out\`, given ${show(encoded)}`);
+  throw new StateError(
+    'NO_PACKAGE',
+    `PkgHandler.write: expected bytes, a list of bytes, or nothing when it wrote to \`out\`, given ${show(encoded)}`,
+  );
 }

@@ -17,7 +17,10 @@ export const DIAGNOSTICS_CHANNELS = {
 
 type ChannelName = keyof typeof DIAGNOSTICS_CHANNELS;
 
-const channels = Object.fromEntries(Object.entries(DIAGNOSTICS_CHANNELS).map(([key, name]) => [key, channel(name)])) as Record<ChannelName, Channel>;
+const channels = Object.fromEntries(Object.entries(DIAGNOSTICS_CHANNELS).map(([key, name]) => [key, channel(name)])) as Record<
+  ChannelName,
+  Channel
+>;
 
 /** Publishes when somebody listens. `message` is a function so that nothing is built otherwise. */
 export function publish(name: ChannelName, message: () => object): void {

@@ -72,12 +72,16 @@ export function invalid(name: string, expected: string, given: unknown): ConfigE
 
 /** A short, one-line, bounded picture of any value for error messages. */
 export function show(value: unknown): string {
-  const text = typeof value === 'string' ? JSON.stringify(value) : typeof value === 'object' && value !== null ? describeObject(value) : String(value);
+  const text =
+    typeof value === 'string' ? JSON.stringify(value) : typeof value === 'object' && value !== null ? describeObject(value) : String(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
 function describeObject(value: object): string {
   const prototype: unknown = Object.getPrototypeOf(value);
-  const name = typeof prototype === 'object' && prototype !== null && typeof prototype.constructor === 'function' ? prototype.constructor.name : 'object';
+  const name =
+    typeof prototype === 'object' && prototype !== null && typeof prototype.constructor === 'function'
+      ? prototype.constructor.name
+      : 'object';
   return `an object (${name})`;
 }

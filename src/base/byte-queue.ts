@@ -1,6 +1,6 @@
 import type { ByteReader } from './byte-reader.ts';
 import { ListenerError } from './errors.ts';
-import { viewOf } from './fast-buffer.ts';
+import { FastBuffer } from './fast-buffer.ts';
 
 /** Packages up to this size are copied out of the receive buffer many at a time, into slabs that they share. */
 const SLAB_PACKAGE_BYTES = 2048;
@@ -12,6 +12,7 @@ const NO_BYTES = Buffer.alloc(0);
  * [slabFrom, slabTo) of its chunk stand in the slab `slabShift` further on.
  */
 let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+let slabMemory: ArrayBufferLike = slab.buffer;
 let slabUsed = 0;
 let slabOwner: ByteQueue | undefined;
 let slabFrom = 0;
@@ -46,6 +47,12 @@ export class ByteQueue implements ByteReader {
   /** All unread bytes, those behind the contiguous front included. */
   get totalLength(): number {
     return this.#end - this.#start + (this.#next === undefined ? 0 : this.#next.length - this.#nextAt);
+  }
+
+  /** Whether it is worth asking a handler: there are bytes, and as many as it said it needs. */
+  get isReadable(): boolean {
+    const length = this.#end - this.#start;
+    return length > 0 && length >= this.#needed;
   }
 
   /** What the last `need()` asked for; 0 when nothing was asked since bytes were consumed. */
@@ -174,17 +181,10 @@ export class ByteQueue implements ByteReader {
   uint32At(offset: number, littleEndian?: boolean): number {
     const at = this.#check(offset, 4);
     const bytes = this.#bytes;
-    return littleEndian
-      ? ((bytes[at] as number) |
-          ((bytes[at + 1] as number) << 8) |
-          ((bytes[at + 2] as number) << 16) |
-          ((bytes[at + 3] as number) << 24)) >>>
-          0
-      : (((bytes[at] as number) << 24) |
-          ((bytes[at + 1] as number) << 16) |
-          ((bytes[at + 2] as number) << 8) |
-          (bytes[at + 3] as number)) >>>
-          0;
+    if (littleEndian) return bytes.readUInt32LE(at);
+    const high = ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
+    const low = ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number);
+    return ((high << 16) | low) >>> 0;
   }
 
   uint64At(offset: number, littleEndian?: boolean): bigint {
@@ -197,33 +197,32 @@ export class ByteQueue implements ByteReader {
     const bytes = this.#bytes;
     const end = this.#end;
     // A run of our own has room behind the received bytes: searching that too would make a drip-fed package quadratic.
-    const received = bytes.length === end ? bytes : viewOf(bytes.buffer, bytes.byteOffset, end);
+    const received = bytes.length === end ? bytes : new FastBuffer(bytes.buffer, bytes.byteOffset, end);
     const found = received.indexOf(value, this.#start + from);
     return found === -1 ? -1 : found - this.#start;
   }
 
   // --- consuming ---
 
-  readBytes(count: number): Buffer {
-    const at = this.#check(0, count);
-    let result: Buffer;
-    if (count > SLAB_PACKAGE_BYTES) {
-      result = Buffer.allocUnsafeSlow(count);
-      result.set(viewOf(this.#bytes.buffer, this.#bytes.byteOffset + at, count));
-    } else if (count === 0) {
-      result = NO_BYTES;
-    } else {
-      if (slabOwner !== this || at < slabFrom || at + count > slabTo) this.#fillSlab(at, count);
-      result = viewOf(slab.buffer, at + slabShift, count);
-    }
-    this.#consume(count);
+  readBytes(count: number, skip = 0): Buffer {
+    const at = this.#check(skip, count);
+    if (count > SLAB_PACKAGE_BYTES || count === 0) return this.#readAlone(at, skip, count);
+    if (slabOwner !== this || at < slabFrom || at + count > slabTo) this.#fillSlab(at, count);
+    this.#consume(skip + count);
+    return new FastBuffer(slabMemory, at + slabShift, count);
+  }
+
+  #readAlone(at: number, skip: number, count: number): Buffer {
+    const result = count === 0 ? NO_BYTES : Buffer.allocUnsafeSlow(count);
+    if (count > 0) result.set(new FastBuffer(this.#bytes.buffer, this.#bytes.byteOffset + at, count));
+    this.#consume(skip + count);
     return result;
   }
 
-  readView(count: number): Buffer {
-    const at = this.#check(0, count);
-    const result = viewOf(this.#bytes.buffer, this.#bytes.byteOffset + at, count);
-    this.#consume(count);
+  readView(count: number, skip = 0): Buffer {
+    const at = this.#check(skip, count);
+    const result = new FastBuffer(this.#bytes.buffer, this.#bytes.byteOffset + at, count);
+    this.#consume(skip + count);
     return result;
   }
 
@@ -267,16 +266,19 @@ export class ByteQueue implements ByteReader {
     this.consumed += count;
     this.examined = 0;
     this.#needed = 0;
-    const next = this.#next;
-    if (next !== undefined && this.#end - this.#start <= this.#nextAt) {
-      // All that is left came from the lent chunk: go on in place there.
-      if (slabOwner === this) slabOwner = undefined;
-      this.#start = this.#nextAt - (this.#end - this.#start);
-      this.#bytes = next;
-      this.#end = next.length;
-      this.#owned = false;
-      this.#next = undefined;
-    }
+    if (this.#next !== undefined) this.#goOnInNext(this.#next);
+  }
+
+  /** When all that is left came from the lent chunk, it is read in place there. */
+  #goOnInNext(next: Buffer): void {
+    const left = this.#end - this.#start;
+    if (left > this.#nextAt) return;
+    if (slabOwner === this) slabOwner = undefined;
+    this.#start = this.#nextAt - left;
+    this.#bytes = next;
+    this.#end = next.length;
+    this.#owned = false;
+    this.#next = undefined;
   }
 
   /** Copies a run of the chunk, beginning at the package in front, into the slab: one copy for all small packages in it. */
@@ -284,10 +286,11 @@ export class ByteQueue implements ByteReader {
     const available = this.#end - at;
     if (SLAB_BYTES - slabUsed < Math.max(count, Math.min(available, SLAB_PACKAGE_BYTES))) {
       slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      slabMemory = slab.buffer;
       slabUsed = 0;
     }
     const run = Math.min(available, SLAB_BYTES - slabUsed);
-    slab.set(viewOf(this.#bytes.buffer, this.#bytes.byteOffset + at, run), slabUsed);
+    slab.set(new FastBuffer(this.#bytes.buffer, this.#bytes.byteOffset + at, run), slabUsed);
     slabOwner = this;
     slabFrom = at;
     slabTo = at + run;

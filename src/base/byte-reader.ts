@@ -33,14 +33,17 @@ export interface ByteReader {
   /** Position of a byte value or byte sequence, searching from `from`; -1 when it is not there. */
   indexOf(value: number | Uint8Array, from?: number): number;
 
-  /** Consumes `count` bytes and returns them in memory of their own: they may be kept for ever. */
-  readBytes(count: number): Buffer;
+  /**
+   * Consumes `skip` bytes (a header, say) and `count` more, and returns the latter in memory of their own: they may be kept
+   * for ever.
+   */
+  readBytes(count: number, skip?: number): Buffer;
 
   /**
-   * Consumes `count` bytes and returns a view of the receive buffer, uncopied. Valid only until the package made of it has
+   * Like `readBytes`, but returns a view of the receive buffer, uncopied. Valid only until the package made of it has
    * been handled: MUST NOT be kept, nor used after an `await`, and is wrong under a task pool.
    */
-  readView(count: number): Buffer;
+  readView(count: number, skip?: number): Buffer;
 
   /** Consumes `count` bytes and returns them as text. */
   readString(count: number, encoding?: BufferEncoding): string;

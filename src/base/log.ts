@@ -1,4 +1,4 @@
-import createDebug, { type Debugger } from 'debug';
+import createDebug from 'debug';
 
 /**
  * Where an endpoint writes what an operator should see. `console` fits, and so does pino. Without one, warnings and errors
@@ -9,8 +9,14 @@ export interface Logger {
   error(message: string): void;
 }
 
+/** One namespace of `debug`, typed here so that users need not have its types. */
+interface DebugLog {
+  (format: string, ...values: unknown[]): void;
+  readonly enabled: boolean;
+}
+
 /** Developer diagnostics, one namespace per layer: `DEBUG=portico:*` shows all. Callers on a hot path MUST test `.enabled` first. */
-export const log: Readonly<Record<'transport' | 'tls' | 'codec' | 'session' | 'pool' | 'endpoint', Debugger>> = {
+export const log: Readonly<Record<'transport' | 'tls' | 'codec' | 'session' | 'pool' | 'endpoint', DebugLog>> = {
   transport: createDebug('portico:transport'),
   tls: createDebug('portico:tls'),
   codec: createDebug('portico:codec'),

@@ -31,17 +31,17 @@ export function parseAddress(text: string): SocketTarget {
 function parseUnix(text: string): SocketTarget {
   const path = text.slice('unix:'.length);
   const isAbstract = path.startsWith('@');
-  // The kernel takes 107 bytes of path, or 107 behind the NUL of an abstract name.
-  if (path.length < 2 || Buffer.byteLength(path) > 107 || path.includes('\0')) throw badAddress(text);
+  // The kernel takes 108 bytes: a path and the NUL behind it, or the NUL in front of an abstract name; libuv one less of a name.
+  if (path === '' || path === '@' || Buffer.byteLength(path) > 107 || path.includes('\0')) throw badAddress(text);
   return { path: isAbstract ? `\0${path.slice(1)}` : path };
 }
 
-/** RFC 1123 names. A last label of digits only is a mistyped IPv4 address, not a name. */
+/** RFC 1123 names. A last label that is a number is an IPv4 address in a form that resolvers read as they like, not a name. */
 function isHostName(host: string): boolean {
   if (host.length > 253) return false;
   const labels = host.replace(/\.$/, '').split('.');
   const areValid = labels.every((label) => /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/.test(label));
-  return areValid && !/^\d+$/.test(labels.at(-1) ?? '');
+  return areValid && !/^(?:\d+|0x[\da-f]*)$/i.test(labels.at(-1) ?? '');
 }
 
 function badAddress(given: unknown): ConfigError {

@@ -29,6 +29,8 @@ export abstract class BaseConnection implements Connection {
   bytesWritten = 0;
   writes = 0;
   droppedPackages = 0;
+  lostPackages = 0;
+  isDrainExpected = false;
 
   #sink: ConnectionSink | undefined;
   #limits: SendLimits | undefined;
@@ -37,6 +39,8 @@ export abstract class BaseConnection implements Connection {
   #queue: SendQueue | undefined;
   #isBlocked = false;
   #isFull = false;
+  /** Whether packages go into the batch; otherwise each waits by itself. */
+  #isBatching = false;
   #isDirty = false;
   #isReading = false;
   /** Nothing is delivered before `open`. */
@@ -100,14 +104,12 @@ export abstract class BaseConnection implements Connection {
   protected onSent(): void {
     if (this.#isAborted || this.#isClosed) return;
     this.#isBlocked = false;
+    this.#checkBatching();
     this.#confirm();
-    const queue = this.#queue;
-    while (!this.#isBlocked && queue !== undefined && queue.length > 0) this.#handOver(queue.take(this.kind === 'message'));
+    while (!this.#isBlocked && this.#queue?.length) this.#handOver(this.#queue.take(this.kind === 'message'));
+    this.#checkBatching();
     this.#checkEnd();
-    if (this.#isFull && (!this.#isBlocked || this.pendingBytes <= this.#getLimits().lowWaterMarkBytes)) {
-      this.#isFull = false;
-      this.#sink?.onDrain();
-    }
+    this.#checkDrain();
   }
 
   protected onClosed(error: PorticoError | undefined): void {
@@ -118,6 +120,7 @@ export abstract class BaseConnection implements Connection {
       return;
     }
     this.#isClosed = true;
+    this.#checkBatching();
     this.#closeError = error;
     this.#dropUnsent(error ?? new StateError('SESSION_CLOSED', 'the connection ended before the package was sent'));
     this.#sink?.onClose(error);
@@ -130,6 +133,7 @@ export abstract class BaseConnection implements Connection {
     this.#limits = limits;
     if (this.#isClosed) process.nextTick(() => sink.onClose(this.#closeError));
     if (this.#isAborted || this.#isClosed) return;
+    this.#checkBatching();
     this.sendOpen();
     this.resume();
   }
@@ -144,7 +148,7 @@ export abstract class BaseConnection implements Connection {
   }
 
   get stalledBytes(): number {
-    return this.pendingBytes;
+    return this.#isBlocked ? this.unsentBytes() : 0;
   }
 
   beginPackage(): ByteWriter {
@@ -156,10 +160,18 @@ export abstract class BaseConnection implements Connection {
   }
 
   endPackage(receipt?: SendReceipt): boolean {
+    const batch = this.#batch;
+    if (receipt !== undefined || !this.#isBatching || !batch.keepPackage()) return this.#endApart(receipt);
+    if (batch.bytes >= FLUSH_BYTES || !(this.#isReading || this.#isDirty)) return this.#onBatched();
+    return true;
+  }
+
+  #endApart(receipt: SendReceipt | undefined): boolean {
     const writer = this.#batch.endPackage();
     const size = writer.length;
-    if (this.#isBatching && this.#batch.has(writer)) return this.#onBatched(size, receipt);
-    return this.#accept(this.#batch.takeOut(writer), size, receipt);
+    if (!this.#isBatching || !this.#batch.has(writer)) return this.#accept(this.#batch.takeOut(writer), size, receipt);
+    this.#batch.add(size, receipt);
+    return this.#onBatched();
   }
 
   sendShared(bytes: Uint8Array, receipt?: SendReceipt): boolean {
@@ -167,7 +179,9 @@ export abstract class BaseConnection implements Connection {
   }
 
   unsend(receipt: SendReceipt): boolean {
-    return this.#queue?.remove(receipt) ?? false;
+    const isTakenBack = this.#queue?.remove(receipt) ?? false;
+    if (isTakenBack) this.lostPackages++;
+    return isTakenBack;
   }
 
   flush(): void {
@@ -179,11 +193,20 @@ export abstract class BaseConnection implements Connection {
     }
     this.#handOver(this.#batch.take(this.sendsLater));
     this.#checkEnd();
+    if (this.isDrainExpected) this.#checkDrain();
   }
 
-  /** Whether packages go into the batch; otherwise each waits by itself. */
-  get #isBatching(): boolean {
-    return !this.#isWaiting && this.kind === 'stream' && !this.#isEnding && !this.#isClosed;
+  #checkDrain(): void {
+    const wasFull = this.#isFull;
+    if (!(wasFull || this.isDrainExpected) || (this.#isWaiting && this.pendingBytes > this.#getLimits().lowWaterMarkBytes)) return;
+    this.#isFull = false;
+    this.isDrainExpected = false;
+    this.#sink?.onDrain(wasFull);
+  }
+
+  /** Looks again whether packages go into the batch; called wherever one of the conditions changes. */
+  #checkBatching(): void {
+    this.#isBatching = !this.#isWaiting && this.kind === 'stream' && !this.#isEnding && !this.#isClosed;
   }
 
   /** Whether packages have to queue: also behind those that the queue is about to hand over. */
@@ -194,26 +217,26 @@ export abstract class BaseConnection implements Connection {
   /** A package that is not in the shared writer. */
   #accept(chunks: readonly Uint8Array[], size: number, receipt: SendReceipt | undefined): boolean {
     if (this.#isEnding || this.#isClosed) {
+      this.lostPackages++;
       receipt?.onUnsent(new StateError('SESSION_CLOSED', 'the connection is closing or closed'));
       return false;
     }
     if (this.#isBatching) {
       this.#batch.append(chunks);
-      return this.#onBatched(size, receipt);
+      this.#batch.add(size, receipt);
+      return this.#onBatched();
     }
     if (!this.#isWaiting) {
       this.#handOver({ chunks, size, receipts: receipt === undefined ? undefined : [receipt], isShared: false });
       return this.#checkMarks();
     }
-    if (this.#fits(size, receipt)) {
-      this.#queue ??= new SendQueue();
-      this.#queue.push(chunks, size, receipt);
-    }
+    if (!this.#fits(size, receipt)) return false;
+    this.#queue ??= new SendQueue();
+    this.#queue.push(chunks, size, receipt);
     return this.#checkMarks();
   }
 
-  #onBatched(size: number, receipt: SendReceipt | undefined): boolean {
-    this.#batch.add(size, receipt);
+  #onBatched(): boolean {
     if (this.#batch.bytes >= FLUSH_BYTES) {
       this.flush();
       return this.#checkMarks();
@@ -240,6 +263,7 @@ export abstract class BaseConnection implements Connection {
       if (receipts !== undefined) this.#confirm();
     } else {
       this.#isBlocked = true;
+      this.#checkBatching();
       this.#sink?.onBlocked();
     }
   }
@@ -265,6 +289,7 @@ export abstract class BaseConnection implements Connection {
     if (overflowPolicy === 'drop-oldest' && queue !== undefined && this.pendingBytes - queue.bytes + size <= maxQueueBytes) {
       while (queue.length > 0 && !this.#hasRoom(size)) {
         this.droppedPackages++;
+        this.lostPackages++;
         queue.drop()?.receipt?.onUnsent(new StateError('SEND_QUEUE_FULL', `dropped as the oldest: ${full}`));
       }
       // The receipt may have closed the connection.
@@ -272,7 +297,9 @@ export abstract class BaseConnection implements Connection {
     }
     this.droppedPackages++;
     if (overflowPolicy === 'reject') throw new StateError('SEND_QUEUE_FULL', full);
+    this.lostPackages++;
     receipt?.onUnsent(new StateError('SEND_QUEUE_FULL', full));
+    this.#isFull = true;
     if (overflowPolicy === 'close') this.#sink?.onOverflow(new PeerError('SLOW_READER', full));
     return false;
   }
@@ -322,6 +349,7 @@ export abstract class BaseConnection implements Connection {
     }
     this.flush();
     this.#isEnding = true;
+    this.#checkBatching();
     this.#checkEnd();
   }
 
@@ -342,6 +370,7 @@ export abstract class BaseConnection implements Connection {
     this.#isClosing = true;
     this.#isEnding = true;
     this.#isEndSent = true;
+    this.#checkBatching();
     this.#held = undefined;
     this.#dropUnsent(error ?? new StateError('SESSION_CLOSED', 'the connection was aborted before the package was sent'));
     if (this.#isCloseHeld) process.nextTick(() => this.onClosed(error));
@@ -363,11 +392,9 @@ export abstract class BaseConnection implements Connection {
   }
 
   #dropUnsent(error: PorticoError): void {
-    const receipts = [...(this.#sentReceipts ?? []), ...this.#batch.drop()];
-    for (let queued = this.#queue?.drop(); queued !== undefined; queued = this.#queue?.drop()) {
-      if (queued.receipt !== undefined) receipts.push(queued.receipt);
-    }
+    const receipts = [...(this.#sentReceipts ?? []), ...this.#batch.drop(), ...(this.#queue?.clear() ?? [])];
     this.#sentReceipts = undefined;
+    this.#isBlocked = false;
     for (const receipt of receipts) receipt.onUnsent(error);
   }
 }

@@ -14,8 +14,11 @@ export interface ConnectionSink {
    * return, because the next read overwrites it.
    */
   onBytes(bytes: Buffer): void;
-  /** The send queue has come down to the low-water mark after `endPackage` said "full". */
-  onDrain(): void;
+  /**
+   * The send queue has come down to the low-water mark: after `endPackage` said "full" (`wasFull`), or because of
+   * `isDrainExpected`.
+   */
+  onDrain(wasFull: boolean): void;
   /** The peer has finished sending; sending to it still works. */
   onEnd(): void;
   /** The operating system did not take all bytes at once; `stalledBytes` falls as it does. */
@@ -89,6 +92,8 @@ export interface Connection {
   readonly writes: number;
   /** Packages that the overflow policy dropped or refused. */
   readonly droppedPackages: number;
+  /** Packages accepted at first and not sent after all: dropped by the policy, taken back, or given when sending was over. */
+  readonly lostPackages: number;
   /** Which read path is active: the buffer shared by all sockets, or a chunk per read. */
   readonly readPath: 'static' | 'chunk';
 
@@ -98,7 +103,10 @@ export interface Connection {
   limitSending(limits: SendLimits): void;
   /** Bytes accepted from `endPackage` that the operating system has not taken. */
   readonly pendingBytes: number;
-  /** Like `pendingBytes`, but shrinking as a large write makes progress: for telling a slow peer from a dead one. */
+  /**
+   * Those of them that were handed to the operating system. Shrinks as a large write makes progress: `bytesWritten` without them
+   * tells a slow peer from a dead one.
+   */
   readonly stalledBytes: number;
 
   /**
@@ -115,6 +123,8 @@ export interface Connection {
   sendShared(bytes: Uint8Array, receipt?: SendReceipt): boolean;
   /** Takes a package back if not a byte of it was handed to the operating system; true when it was. */
   unsend(receipt: SendReceipt): boolean;
+  /** Set it to have `onDrain` come once at the low-water mark although `endPackage` did not say "full". */
+  isDrainExpected: boolean;
   /** Hands what is batched to the operating system now. */
   flush(): void;
 

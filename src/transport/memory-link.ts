@@ -40,11 +40,6 @@ export class MemoryConnection extends BaseConnection implements PipeSource, Pipe
     this.#outgoing.source = this;
   }
 
-  /** Whether this side has nothing to do with the link any more. */
-  get isOver(): boolean {
-    return this.#isOver;
-  }
-
   // --- down ---
 
   protected sendOpen(): void {
@@ -116,7 +111,7 @@ export class MemoryConnection extends BaseConnection implements PipeSource, Pipe
     if (error !== undefined) this.#outgoing.abandon();
     this.#environment.soon(() => {
       this.onClosed(error);
-      this.raw.onSideClosed();
+      this.raw.onClosed(this);
     });
   }
 }
@@ -130,6 +125,7 @@ export class MemoryLink {
   readonly #toClient: MemoryPipe;
   readonly #toServer: MemoryPipe;
   readonly #onOver: (link: MemoryLink) => void;
+  readonly #gone = new Set<MemoryConnection>();
 
   constructor(
     environment: MemoryEnvironment,
@@ -166,13 +162,12 @@ export class MemoryLink {
 
   /**
    * The peer of this side vanishes without a word, as when its machine loses power: nothing arrives any more in either
-   * direction. Bytes are taken until the kernel's buffer is full.
+   * direction, and bytes are taken until the kernel's buffer is full. The link is over when this side has closed.
    */
   halfOpen(side: MemorySide): void {
     this.#toClient.isSilent = true;
     this.#toServer.isSilent = true;
-    // Whose peer it was makes no difference on the wire; the vanished one is out of the game at once.
-    void side;
+    this.#gone.add(side === 'client' ? this.server : this.client);
   }
 
   /** This side, or both, does not read: the buffer of the sender fills up. */
@@ -184,9 +179,10 @@ export class MemoryLink {
     this.#setStalled(side, false);
   }
 
-  /** For the connections. */
-  onSideClosed(): void {
-    if (this.client.isOver && this.server.isOver) this.#onOver(this);
+  /** From a connection that has closed. */
+  onClosed(side: MemoryConnection): void {
+    this.#gone.add(side);
+    if (this.#gone.size === 2) this.#onOver(this);
   }
 
   #setStalled(side: MemorySide | undefined, isStalled: boolean): void {

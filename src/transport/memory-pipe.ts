@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { viewOf } from '../base/fast-buffer.ts';
+import { FastBuffer } from '../base/fast-buffer.ts';
 import { sharedReadBuffer } from './static-read.ts';
 
 /** How a stream is cut on its way: a chunk for each write, pieces of random size, or single bytes. */
@@ -32,7 +32,7 @@ export interface PipeTarget {
 }
 
 interface Segment {
-  readonly bytes: Buffer;
+  readonly bytes: Uint8Array;
   readonly arrivesAt: number;
   readonly isEnd: boolean;
   offset: number;
@@ -73,10 +73,12 @@ export class MemoryPipe {
   readonly #refuse: () => void;
   #unsent: Uint8Array[] = [];
   #segments: Segment[] = [];
+  #first = 0;
   #bufferedBytes = 0;
   #lastArrival = 0;
   #resetAt: number | undefined;
   #isScheduled = false;
+  #wakeAt = 0;
   #cancelTimer: (() => void) | undefined;
   readonly #pump = (): void => this.#run();
 
@@ -128,12 +130,13 @@ export class MemoryPipe {
   /** Delivers what has arrived in the next turn, and what has not when it does. */
   schedule(): void {
     if (this.#isScheduled || this.isSilent) return;
-    const next = (this.#canDeliver || this.isRefusing ? this.#segments[0]?.arrivesAt : undefined) ?? this.#resetAt;
+    const next = (this.#canDeliver || this.isRefusing ? this.#head?.arrivesAt : undefined) ?? this.#resetAt;
+    if (next === undefined || (this.#cancelTimer !== undefined && this.#wakeAt <= next)) return;
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
-    if (next === undefined) return;
     const delay = next - this.#environment.clock.now();
     if (delay > 0) {
+      this.#wakeAt = next;
       this.#cancelTimer = this.#environment.clock.after(delay, this.#pump);
     } else {
       this.#isScheduled = true;
@@ -145,13 +148,25 @@ export class MemoryPipe {
     return this.isReading && !this.isStalled;
   }
 
+  get #head(): Segment | undefined {
+    return this.#segments[this.#first];
+  }
+
+  #dropHead(): void {
+    this.#first++;
+    // Array.shift moves all the rest: cut the used front off only now and then.
+    if (this.#first < this.#segments.length && this.#first < 1024) return;
+    this.#segments = this.#segments.slice(this.#first);
+    this.#first = 0;
+  }
+
   #arrival(): number {
     // Latency that falls must not change the order.
     this.#lastArrival = Math.max(this.#lastArrival, this.#environment.clock.now() + this.#latency());
     return this.#lastArrival;
   }
 
-  #push(bytes: Buffer, isEnd: boolean): void {
+  #push(bytes: Uint8Array, isEnd: boolean): void {
     this.#segments.push({ bytes, arrivesAt: this.#arrival(), isEnd, offset: 0 });
     this.#bufferedBytes += bytes.length;
   }
@@ -165,7 +180,7 @@ export class MemoryPipe {
         if (this.#bufferedBytes >= this.#environment.bufferBytes) return;
         this.#unsent.shift();
         this.unsentBytes -= message.length;
-        this.#push(Buffer.from(message), false);
+        this.#push(message, false);
       }
       return;
     }
@@ -200,6 +215,7 @@ export class MemoryPipe {
     if (!isStopped && this.#resetAt !== undefined && this.#resetAt <= this.#environment.clock.now()) {
       this.#resetAt = undefined;
       this.#segments = [];
+      this.#first = 0;
       this.target?.onResetArrived();
     }
     this.schedule();
@@ -208,10 +224,10 @@ export class MemoryPipe {
   /** Returns whether it stopped by itself in the middle of what could be delivered. */
   #deliver(): boolean {
     const now = this.#environment.clock.now();
-    for (let segment = this.#segments[0]; segment !== undefined && segment.arrivesAt <= now; segment = this.#segments[0]) {
+    for (let segment = this.#head; segment !== undefined && segment.arrivesAt <= now; segment = this.#head) {
       if (!this.#canDeliver || this.isSilent || this.isRefusing) return false;
       if (segment.isEnd) {
-        this.#segments.shift();
+        this.#dropHead();
         this.target?.onEndArrived();
         continue;
       }
@@ -219,7 +235,7 @@ export class MemoryPipe {
       const from = segment.offset;
       segment.offset += count;
       this.#bufferedBytes -= count;
-      if (segment.offset === segment.bytes.length) this.#segments.shift();
+      if (segment.offset === segment.bytes.length) this.#dropHead();
       this.#lend(segment.bytes.subarray(from, from + count));
       if (this.#environment.split === 'random' && this.#environment.random() < STOP_CHANCE) return true;
     }
@@ -227,14 +243,14 @@ export class MemoryPipe {
   }
 
   /** Lends the bytes from the buffer that all sockets read into, and spoils it afterwards. */
-  #lend(bytes: Buffer): void {
+  #lend(bytes: Uint8Array): void {
     const memory = sharedReadBuffer();
     if (bytes.length > memory.length) {
       this.target?.onArrived(Buffer.from(bytes));
       return;
     }
     memory.set(bytes);
-    this.target?.onArrived(viewOf(memory.buffer, memory.byteOffset, bytes.length));
+    this.target?.onArrived(new FastBuffer(memory.buffer, memory.byteOffset, bytes.length));
     if (this.#environment.poison) memory.fill(POISON, 0, bytes.length);
   }
 
@@ -252,8 +268,8 @@ export class MemoryPipe {
   #discard(): false {
     const now = this.#environment.clock.now();
     let hasBytes = false;
-    for (let segment = this.#segments[0]; segment !== undefined && segment.arrivesAt <= now; segment = this.#segments[0]) {
-      this.#segments.shift();
+    for (let segment = this.#head; segment !== undefined && segment.arrivesAt <= now; segment = this.#head) {
+      this.#dropHead();
       this.#bufferedBytes -= segment.bytes.length - segment.offset;
       hasBytes ||= !segment.isEnd;
     }

@@ -29,18 +29,23 @@ export class SendBatch {
 
   /** Where to encode a package: behind this batch, or for a nested one in a writer of its own. */
   beginPackage(): ByteWriter {
-    if (isEncoding) {
-      const writer = new ByteWriter();
-      nested.push(writer);
-      return writer;
-    }
-    if (owner !== this || this.#behind !== undefined) {
+    if (isEncoding || owner !== this || this.#behind !== undefined) {
+      if (isEncoding) return beginNested();
       if (owner !== undefined) owner.#spill();
       owner = this;
     }
     isEncoding = true;
     shared.beginPackage();
     return shared;
+  }
+
+  /** The package begun last is complete and counted, the usual case in one step; false when it is nested. */
+  keepPackage(): boolean {
+    if (nested.length > 0 || !isEncoding) return false;
+    isEncoding = false;
+    this.packages++;
+    this.bytes += shared.length;
+    return true;
   }
 
   /** The package begun last is complete: its writer, for `has` or `takeOut`. */
@@ -136,6 +141,12 @@ function appended(list: Uint8Array[] | undefined, more: readonly Uint8Array[]): 
   if (list === undefined) return [...more];
   for (const chunk of more) list.push(chunk);
   return list;
+}
+
+function beginNested(): ByteWriter {
+  const writer = new ByteWriter();
+  nested.push(writer);
+  return writer;
 }
 
 function clearShared(): void {

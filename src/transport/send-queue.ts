@@ -68,6 +68,15 @@ export class SendQueue {
     return this.#shift();
   }
 
+  /** Empties the queue and returns the receipts of its packages. */
+  clear(): readonly SendReceipt[] {
+    const receipts: SendReceipt[] = [];
+    for (let queued = this.#shift(); queued !== undefined; queued = this.#shift()) {
+      if (queued.receipt !== undefined) receipts.push(queued.receipt);
+    }
+    return receipts;
+  }
+
   /** Removes the package that the receipt follows. */
   remove(receipt: SendReceipt): boolean {
     const index = this.#packages.findIndex((queued) => queued?.receipt === receipt);

@@ -8,7 +8,7 @@ import { neverReference } from '../base/byte-writer.ts';
  * overlap). Worth 1.2 times on small messages and 1.7 times on large ones; an optimisation that nothing depends on: when a
  * self-test at the first `listen` does not see what it expects, sockets deliver a chunk per read.
  */
-const READ_BUFFER_BYTES = 524_288;
+const READ_BUFFER_BYTES = 589_824;
 
 /** Called by Node with the socket as `this`. */
 export type StaticReadCallback = (this: Socket, byteCount: number, buffer: Uint8Array) => boolean;

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { TransportError } from '../base/errors.ts';
-import { viewOf } from '../base/fast-buffer.ts';
+import { FastBuffer } from '../base/fast-buffer.ts';
 import { tcpAddress, unixAddress } from './address.ts';
 import { BaseConnection } from './base-connection.ts';
 import type { Address, TlsInfo } from './connection.ts';
@@ -20,6 +20,7 @@ export class TcpConnection extends BaseConnection {
   #readPath: 'static' | 'chunk';
   #localAddress: Address | undefined;
   #remoteAddress: Address | undefined;
+  #tls: TlsInfo | undefined;
   #error: Error | undefined;
   #onWritten: (() => void) | undefined;
 
@@ -36,6 +37,8 @@ export class TcpConnection extends BaseConnection {
     const known: ConnectionSocket = socket;
     known[kConnection] = this;
     socket.on('error', socketOnError);
+    // A paused socket tells its end all the same, if no bytes come before it.
+    socket.on('end', socketOnEnd);
     socket.on('close', socketOnClose);
     if (reads === 'shared' || (reads === 'install' && installStaticRead(socket, socketOnStaticRead))) this.#readPath = 'static';
     socket.pause();
@@ -58,38 +61,28 @@ export class TcpConnection extends BaseConnection {
   }
 
   get tls(): TlsInfo | undefined {
-    const socket = this.raw;
-    if (!(socket instanceof TLSSocket)) return undefined;
-    const peer = socket.getPeerCertificate();
-    return {
-      protocol: socket.getProtocol(),
-      cipher: socket.getCipher()?.name ?? '',
-      serverName: typeof Reflect.get(socket, 'servername') === 'string' ? String(Reflect.get(socket, 'servername')) : undefined,
-      alpnProtocol: socket.alpnProtocol || undefined,
-      authorized: socket.authorized,
-      peerSubject: peer?.subject === undefined ? undefined : [peer.subject.CN].flat()[0],
-      peerFingerprint256: peer?.fingerprint256,
-    };
+    if (this.raw instanceof TLSSocket) this.#tls ??= tlsInfo(this.raw);
+    return this.#tls;
   }
 
   override get stalledBytes(): number {
-    const pending = this.pendingBytes;
-    if (pending === 0 || this.#isTls) return pending;
+    const unsent = super.stalledBytes;
+    if (unsent === 0 || this.#isTls) return unsent;
     // Node counts a chunk until all of it is taken; libuv knows how much of it is left.
     const handle: unknown = Reflect.get(this.raw, '_handle');
     const left: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'writeQueueSize') : undefined;
-    return typeof left === 'number' ? pending - this.raw.writableLength + left : pending;
+    return typeof left === 'number' ? left : unsent;
   }
 
   // --- down ---
 
   protected sendOpen(): void {
     const socket = this.raw;
-    socket.on('end', socketOnEnd);
     if (!this.#isTls) socket.on('drain', socketOnDrain);
     // Keep what can no longer be asked for after the end.
     void this.localAddress;
     void this.remoteAddress;
+    void this.tls;
     if (socket.destroyed) {
       // 'close' may have come before anybody listened.
       process.nextTick(() => this.socketClosed());
@@ -151,7 +144,7 @@ export class TcpConnection extends BaseConnection {
     this.#error ??= error;
     const socket = this.raw;
     // Once the end of the stream is out, a reset would only endanger what the peer has not read yet.
-    if (this.#isTls || this.#unixPath !== undefined || socket.writableFinished || socket.connecting) socket.destroy();
+    if (this.#isTls || this.#unixPath !== undefined || socket.writableEnded || socket.connecting) socket.destroy();
     else socket.resetAndDestroy();
   }
 
@@ -171,11 +164,27 @@ export class TcpConnection extends BaseConnection {
 
   socketFailed(error: Error): void {
     this.#error ??= error;
+    // Node leaves a TLS socket open after an error in the stream of records.
+    this.raw.destroy();
   }
 
   socketClosed(): void {
     this.onClosed(this.#error === undefined ? undefined : transportError(this.#error));
   }
+}
+
+function tlsInfo(socket: TLSSocket): TlsInfo {
+  const peer = socket.getPeerCertificate();
+  const serverName: unknown = Reflect.get(socket, 'servername');
+  return {
+    protocol: socket.getProtocol(),
+    cipher: socket.getCipher()?.name ?? '',
+    serverName: typeof serverName === 'string' ? serverName : undefined,
+    alpnProtocol: socket.alpnProtocol || undefined,
+    authorized: socket.authorized,
+    peerSubject: peer?.subject === undefined ? undefined : [peer.subject.CN].flat()[0],
+    peerFingerprint256: peer?.fingerprint256,
+  };
 }
 
 /** A system error as a TransportError. */
@@ -187,7 +196,7 @@ export function transportError(error: Error): TransportError {
 }
 
 function socketOnStaticRead(this: ConnectionSocket, byteCount: number, buffer: Uint8Array): boolean {
-  this[kConnection]?.socketBytes(viewOf(buffer.buffer, buffer.byteOffset, byteCount));
+  this[kConnection]?.socketBytes(new FastBuffer(buffer.buffer, buffer.byteOffset, byteCount));
   return true;
 }
 

@@ -94,12 +94,10 @@ export class TcpTransport implements Transport {
             ...(tls.alpnProtocols === undefined ? {} : { ALPNProtocols: [...tls.alpnProtocols] }),
             ...serverName(tls.serverName, target),
           });
-    await connected(socket, tls === undefined ? 'connect' : 'secureConnect', signal);
-    if (isSelfConnected(socket)) {
-      socket.destroy();
-      throw new TransportError('SELF_CONNECT', `dial ${address}: the client was connected to itself`);
-    }
-    return new TcpConnection(socket, isStatic ? 'shared' : 'chunk', unixPath);
+    return connected(socket, tls === undefined ? 'connect' : 'secureConnect', signal, () => {
+      if (isSelfConnected(socket)) throw new TransportError('SELF_CONNECT', `dial ${address}: the client was connected to itself`);
+      return new TcpConnection(socket, isStatic ? 'shared' : 'chunk', unixPath);
+    });
   }
 }
 
@@ -109,26 +107,33 @@ function serverName(given: string | undefined, target: ReturnType<typeof parseAd
   return {};
 }
 
-function connected(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal): Promise<void> {
+/** `make` runs as soon as the socket is ready: an error may be next, and the connection has to hear of it. */
+function connected<T>(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal, make: () => T): Promise<T> {
   return new Promise((resolve, reject) => {
-    const settle = (error?: PorticoError): void => {
+    const leave = (): void => {
       signal.removeEventListener('abort', onAbort);
       socket.off(event, onReady);
       socket.off('error', onError);
       socket.off('close', onClose);
-      if (error === undefined) {
-        resolve();
-      } else {
-        // A late 'error' of a socket that is being given up concerns nobody.
-        socket.on('error', () => {});
-        socket.destroy();
-        reject(error);
+    };
+    const fail = (error: unknown): void => {
+      leave();
+      // A late 'error' of a socket that is being given up concerns nobody.
+      socket.on('error', () => {});
+      socket.destroy();
+      reject(error);
+    };
+    const onReady = (): void => {
+      leave();
+      try {
+        resolve(make());
+      } catch (thrown) {
+        fail(thrown);
       }
     };
-    const onReady = (): void => settle();
-    const onError = (error: Error): void => settle(new TransportError('CONNECT_FAILED', error.message, { cause: error }));
-    const onClose = (): void => settle(new TransportError('CONNECT_FAILED', 'the connection was closed before it was ready'));
-    const onAbort = (): void => settle(abortError(signal));
+    const onError = (error: Error): void => fail(new TransportError('CONNECT_FAILED', error.message, { cause: error }));
+    const onClose = (): void => fail(new TransportError('CONNECT_FAILED', 'the connection was closed before it was ready'));
+    const onAbort = (): void => fail(abortError(signal));
     socket.on(event, onReady);
     socket.on('error', onError);
     socket.on('close', onClose);
@@ -156,7 +161,10 @@ export class TcpAcceptor implements Acceptor {
   readonly #isStatic: boolean;
   #unixPath: string | undefined;
   #address: Address | undefined;
-  #backOffMs = 0;
+  #quietMs = 0;
+  #quietTimer: NodeJS.Timeout | undefined;
+  #reloads = 0;
+  #lastReload = 0;
   #reloadTimer: NodeJS.Timeout | undefined;
 
   constructor(settings: TcpSettings, sink: AcceptorSink, handshakes: TlsHandshakes | undefined, isStatic: boolean) {
@@ -207,11 +215,17 @@ export class TcpAcceptor implements Acceptor {
   /** Loads certificates again; the ones in use stay when that fails. Open sessions keep theirs. */
   async reloadTls(): Promise<void> {
     if (this.#handshakes === undefined || this.#settings.tls === undefined) return;
-    this.#handshakes.use(await loadTls(this.#settings.tls, true));
+    const reload = ++this.#reloads;
+    const options = await loadTls(this.#settings.tls, true);
+    // A slow source may be overtaken by a later call, which knows better.
+    if (reload < this.#lastReload) return;
+    this.#lastReload = reload;
+    this.#handshakes.use(options);
   }
 
   async close(): Promise<void> {
     clearInterval(this.#reloadTimer);
+    clearTimeout(this.#quietTimer);
     this.#handshakes?.close();
     if (!this.raw.listening) return;
     // Sessions live on: their end is not waited for, only that of the listening socket.
@@ -231,6 +245,7 @@ export class TcpAcceptor implements Acceptor {
   }
 
   #onSocket(socket: Socket): void {
+    this.#quietMs = 0;
     const remote = this.#unixPath === undefined ? tcpAddress(socket.remoteAddress, socket.remotePort) : unixAddress(this.#unixPath);
     const refusal = this.#sink.admit(remote);
     if (refusal !== undefined) {
@@ -250,18 +265,19 @@ export class TcpAcceptor implements Acceptor {
     this.#sink.onConnection(new TcpConnection(socket, this.#isStatic ? 'install' : 'chunk', this.#unixPath));
   }
 
-  /** The system has no descriptor left for a connection: accept none for a moment, so as not to spin on the same failure. */
+  /**
+   * The system did not hand over a connection, for want of descriptors perhaps. Node goes on accepting and may fail so again in
+   * every turn of the loop: that is told ever more rarely, until a connection comes.
+   */
   #onAcceptError(error: Error): void {
-    this.#backOffMs = Math.min(1000, this.#backOffMs === 0 ? 5 : this.#backOffMs * 2);
-    this.#sink.onAcceptError(
-      new TransportError('ACCEPT_FAILED', `accept: ${error.message}; backing off for ${this.#backOffMs} ms`, { cause: error }),
-    );
-    const before = this.raw.maxConnections;
-    this.raw.maxConnections = 1;
-    const timer = setTimeout(() => {
-      this.raw.maxConnections = before;
-    }, this.#backOffMs);
-    timer.unref();
+    if (this.#quietTimer !== undefined) return;
+    this.#quietMs = Math.min(1000, this.#quietMs === 0 ? 5 : this.#quietMs * 2);
+    this.#quietTimer = setTimeout(() => {
+      this.#quietTimer = undefined;
+    }, this.#quietMs);
+    this.#quietTimer.unref();
+    const text = `accept: ${error.message}; the next such failure is told after ${this.#quietMs} ms`;
+    this.#sink.onAcceptError(new TransportError('ACCEPT_FAILED', text, { cause: error }));
   }
 }
 

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext, type SecureVersion } from 'node:tls';
 import { ConfigError, describeThrown } from '../base/errors.ts';
@@ -15,7 +16,7 @@ export interface TlsOptions {
   readonly passphrase?: string;
   /** Who is trusted to vouch for the other side. Default: the authorities that Node trusts. */
   readonly ca?: Pem | readonly Pem[];
-  /** Server: ask clients for a certificate, and refuse those that `ca` does not vouch for (mTLS). Default false. */
+  /** Server: ask clients for a certificate, and refuse those that `ca` does not vouch for (mTLS); needs `ca`. Default false. */
   readonly requireClientCert?: boolean;
   /** Client: refuse a server that `ca` does not vouch for. Default true; false makes TLS useless against an active attacker. */
   readonly rejectUnauthorized?: boolean;
@@ -36,8 +37,8 @@ export type TlsSource = TlsOptions | (() => TlsOptions | Promise<TlsOptions>);
 export async function loadTls(source: TlsSource, isServer: boolean): Promise<TlsOptions> {
   try {
     const options = typeof source === 'function' ? await source() : source;
-    if (isServer && (options.cert === undefined || options.key === undefined)) throw new Error('a server needs cert and key');
-    for (const part of [options, ...Object.values(options.sni ?? {})]) createSecureContext(contextOptions(part));
+    check(options, isServer);
+    for (const own of Object.values(options.sni ?? {})) check(own, true);
     return options;
   } catch (thrown) {
     throw new ConfigError(
@@ -46,6 +47,24 @@ export async function loadTls(source: TlsSource, isServer: boolean): Promise<Tls
       { cause: thrown },
     );
   }
+}
+
+/** Throws for what Node would accept, only to fail in every handshake, and for what it would throw in the middle of one. */
+function check(options: TlsOptions, isServer: boolean): void {
+  const { cert = '', key = '', ca = [], requireClientCert = false, alpnProtocols = [] } = options;
+  if (isServer && (cert.length === 0 || key.length === 0)) throw new Error('a server needs cert and key');
+  if ((cert.length === 0) !== (key.length === 0)) throw new Error('cert and key are needed together');
+  const authorities = [ca].flat();
+  if (requireClientCert && authorities.length === 0) throw new Error('requireClientCert needs ca: who vouches for the clients');
+  for (const pem of authorities) {
+    if (!pem.includes('-----BEGIN ')) throw new Error('ca is not in PEM form');
+    new X509Certificate(pem);
+  }
+  for (const protocol of alpnProtocols) {
+    const size = Buffer.byteLength(protocol);
+    if (size < 1 || size > 255) throw new Error(`alpnProtocols needs names of 1 to 255 bytes, not ${size}`);
+  }
+  createSecureContext(contextOptions(options));
 }
 
 /** What `node:tls` takes to make a secure context. */

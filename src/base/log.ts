@@ -31,8 +31,11 @@ export const debugLogger: Logger = {
   error: (message) => log.endpoint('error %s', message),
 };
 
+/** Line separators and control characters that JSON takes for text. */
+const LEFT_BY_JSON = /[\u007f-\u009f\u2028\u2029]/g;
+
 /** Text that came from a peer or a user, made safe for one log line: control characters escaped, length bounded. */
 export function oneLine(text: string, maxLength = 256): string {
   const safe = JSON.stringify(text.length > maxLength ? `${text.slice(0, maxLength)}...` : text);
-  return safe.slice(1, -1);
+  return safe.slice(1, -1).replace(LEFT_BY_JSON, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

@@ -36,7 +36,8 @@ export class DecimalPrefixHandler extends PkgHandler<Buffer, Uint8Array> {
 
   constructor(options: DecimalPrefixOptions = {}) {
     super();
-    this.#limit = new FrameLimit('DecimalPrefixHandler', 'maxFrameBytes', options.maxFrameBytes ?? 1_048_576, options);
+    const { maxFrameBytes = 1_048_576 } = options;
+    this.#limit = new FrameLimit('DecimalPrefixHandler', 'maxFrameBytes', maxFrameBytes, options);
   }
 
   read(bytes: ByteReader): Buffer | undefined {

@@ -1,7 +1,7 @@
 import { ByteQueue } from '../base/byte-queue.ts';
 import type { ByteReader } from '../base/byte-reader.ts';
 import type { ByteWriter } from '../base/byte-writer.ts';
-import { viewOf } from '../base/fast-buffer.ts';
+import { FastBuffer } from '../base/fast-buffer.ts';
 import { checkBoolean, invalid, show } from '../base/option.ts';
 import {
   checkPackage,
@@ -17,17 +17,9 @@ import { type PkgContext, PkgHandler } from './pkg-handler.ts';
 export interface DelimiterOptions extends OversizeOptions {
   /** One or more, none empty; text stands for its UTF-8 bytes. `write` uses the first one. Required. */
   readonly delimiters: readonly (string | Uint8Array)[];
-  /**
-   * The longest frame in bytes, in both directions, the delimiter not counted.
-   *
-   * @default 65_536
-   */
+  /** The longest frame in bytes, in both directions, the delimiter not counted. @default 65_536 */
   readonly maxFrameBytes?: number;
-  /**
-   * Whether packages come, and are given to `write`, without their delimiter.
-   *
-   * @default true
-   */
+  /** Whether packages come, and are given to `write`, without their delimiter. @default true */
   readonly stripDelimiter?: boolean;
 }
 
@@ -60,11 +52,12 @@ export class DelimiterHandler extends PkgHandler<Buffer, Uint8Array> {
 
   constructor(options: DelimiterOptions) {
     super();
-    this.#delimiters = checkDelimiters(options.delimiters);
+    const { delimiters, maxFrameBytes = 65_536, stripDelimiter = true } = options;
+    this.#delimiters = checkDelimiters(delimiters);
     this.#first = this.#delimiters[0] ?? Buffer.alloc(0);
     for (const delimiter of this.#delimiters) this.#firstBytes[delimiter.readUInt8(0)] = 1;
-    this.#limit = new FrameLimit('DelimiterHandler', 'maxFrameBytes', options.maxFrameBytes ?? 65_536, options);
-    this.#strips = checkBoolean('DelimiterHandler.stripDelimiter', options.stripDelimiter ?? true);
+    this.#limit = new FrameLimit('DelimiterHandler', 'maxFrameBytes', maxFrameBytes, options);
+    this.#strips = checkBoolean('DelimiterHandler.stripDelimiter', stripDelimiter);
   }
 
   read(bytes: ByteReader): Buffer | undefined {
@@ -90,7 +83,7 @@ export class DelimiterHandler extends PkgHandler<Buffer, Uint8Array> {
 
   write(pkg: Uint8Array, _session: PkgContext, out: ByteWriter): void {
     checkPackage('DelimiterHandler', pkg, this.#strips ? this.#limit.maxBytes : LARGEST_FRAME_BYTES);
-    const frame = viewOf(pkg.buffer, pkg.byteOffset, pkg.length);
+    const frame = new FastBuffer(pkg.buffer, pkg.byteOffset, pkg.length);
     if (this.#strips) this.#checkBody(frame);
     else this.#checkFrame(frame);
     out.writeBytes(pkg);
@@ -98,33 +91,29 @@ export class DelimiterHandler extends PkgHandler<Buffer, Uint8Array> {
   }
 
   #checkBody(body: Buffer): void {
-    const { end, open } = this.#examine(body);
-    if (end === -1 && open === body.length) return;
+    const { end } = this.#examine(body);
+    const open = -1 - end;
+    if (open === body.length) return;
     // A delimiter may begin in the body and end in the one behind it, or need what follows that.
-    if (end === -1 && this.#examine(Buffer.concat([body.subarray(open), this.#first])).end === body.length - open) return;
-    throw notEncodable('DelimiterHandler', 'a package without a delimiter', `one where a delimiter begins at byte ${Math.max(end, open)}`);
+    if (end < 0 && this.#examine(Buffer.concat([body.subarray(open), this.#first])).end === body.length - open) return;
+    const given = `one where a delimiter begins at byte ${Math.max(end, open)}`;
+    throw notEncodable('DelimiterHandler', 'a package without a delimiter', given);
   }
 
   #checkFrame(frame: Buffer): void {
     const { end, next } = this.#examine(frame);
-    if (end === -1 || next !== frame.length) {
-      throw notEncodable(
-        'DelimiterHandler',
-        'a package with one delimiter, in the last place',
-        `${frame.length} bytes with ${end === -1 ? 'none' : 'more behind it'}`,
-      );
-    }
+    if (next !== frame.length) throw notEncodable('DelimiterHandler', 'a package with one delimiter, in the last place', 'another');
     if (end > this.#limit.maxBytes) throw encodedTooLarge('DelimiterHandler', this.#limit.maxBytes, end);
   }
 
-  /** What `read` would find in bytes that are to be sent: a delimiter from `end` to `next`, or (-1) where one may still begin. */
-  #examine(frame: Buffer): { end: number; next: number; open: number } {
+  /** What `read` would find in bytes that are to be sent: `end` as from #find, and where the delimiter there ends. */
+  #examine(frame: Buffer): { end: number; next: number } {
     const probe = this.#probe;
     probe.offer(frame);
     const end = this.#find(probe, 0);
     const next = end < 0 ? -1 : end + this.#matchAt(probe, end);
     probe.clear();
-    return end < 0 ? { end: -1, next, open: -1 - end } : { end, next, open: -1 };
+    return { end, next };
   }
 
   /** Where the delimiter in front begins. When there is none: -1 minus the first position at which one may still begin. */

@@ -33,9 +33,10 @@ export class FrameLimit {
   readonly failFast: boolean;
 
   constructor(owner: string, maxName: string, maxBytes: number, options: OversizeOptions) {
+    const { tooLong = 'close', failFast = true } = options;
     this.maxBytes = checkInteger(`${owner}.${maxName}`, maxBytes, 1, LARGEST_FRAME_BYTES);
-    this.skips = checkOneOf(`${owner}.tooLong`, options.tooLong ?? 'close', ['close', 'skip']) === 'skip';
-    this.failFast = checkBoolean(`${owner}.failFast`, options.failFast ?? true);
+    this.skips = checkOneOf(`${owner}.tooLong`, tooLong, ['close', 'skip']) === 'skip';
+    this.failFast = checkBoolean(`${owner}.failFast`, failFast);
   }
 
   /** For a frame in front that announced its size: `frameBytes` in all, which may lie far beyond what has arrived. */

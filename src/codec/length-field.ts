@@ -24,11 +24,7 @@ export interface LengthFieldOptions extends OversizeOptions {
   readonly initialBytesToStrip?: number;
   /** @default false */
   readonly littleEndian?: boolean;
-  /**
-   * The largest frame in bytes, header included, nothing stripped; in both directions.
-   *
-   * @default 1_048_576
-   */
+  /** The largest frame in bytes, header included, nothing stripped; in both directions. @default 1_048_576 */
   readonly maxFrameBytes?: number;
   /**
    * `true`: packages are views of the receive buffer instead of copies, valid only until `onMessage` has returned. The fast,
@@ -78,41 +74,53 @@ export class LengthFieldHandler extends PkgHandler<Buffer, Uint8Array> {
   /** What can be sent, as the number that goes into the length field: package bytes + #writeAdded. NaN when nothing can. */
   readonly #writeAdded: number;
   readonly #maxWriteValue: number;
+  /** 4 bytes, big-endian, in front of the body and nothing else: what most protocols have. */
+  readonly #isPlain: boolean;
 
   constructor(options: LengthFieldOptions = {}) {
     super();
-    this.#limit = new FrameLimit('LengthFieldHandler', 'maxFrameBytes', options.maxFrameBytes ?? 1_048_576, options);
+    const name = 'LengthFieldHandler';
+    const { lengthFieldBytes = 4, lengthFieldOffset = 0, lengthAdjustment = 0, littleEndian = false, borrow = false } = options;
+    const { maxFrameBytes = 1_048_576, initialBytesToStrip = lengthFieldOffset + lengthFieldBytes } = options;
+    this.#limit = new FrameLimit(name, 'maxFrameBytes', maxFrameBytes, options);
     const max = this.#limit.maxBytes;
-    const fieldBytes = options.lengthFieldBytes ?? 4;
-    if (![1, 2, 3, 4, 8].includes(fieldBytes)) throw invalid('LengthFieldHandler.lengthFieldBytes', '1, 2, 3, 4 or 8', fieldBytes);
-    const largestValue = fieldBytes === 8 ? Number.MAX_SAFE_INTEGER : 2 ** (8 * fieldBytes) - 1;
-    if (fieldBytes > max) throw invalid('LengthFieldHandler.maxFrameBytes', `room for the length field, ${fieldBytes} or more`, max);
-    this.#offset = checkInteger('LengthFieldHandler.lengthFieldOffset', options.lengthFieldOffset ?? 0, 0, max - fieldBytes);
-    this.#fieldBytes = fieldBytes;
-    this.#fieldEnd = this.#offset + fieldBytes;
+    if (![1, 2, 3, 4, 8].includes(lengthFieldBytes)) throw invalid(`${name}.lengthFieldBytes`, '1, 2, 3, 4 or 8', lengthFieldBytes);
+    const largestValue = lengthFieldBytes === 8 ? Number.MAX_SAFE_INTEGER : 2 ** (8 * lengthFieldBytes) - 1;
+    if (lengthFieldBytes > max) throw invalid(`${name}.maxFrameBytes`, `room for the length field, ${lengthFieldBytes} or more`, max);
+    this.#offset = checkInteger(`${name}.lengthFieldOffset`, lengthFieldOffset, 0, max - lengthFieldBytes);
+    this.#fieldBytes = lengthFieldBytes;
+    this.#fieldEnd = lengthFieldOffset + lengthFieldBytes;
     // More than this fits into no frame; less than that makes every frame malformed.
-    const adjustment = checkInteger(
-      'LengthFieldHandler.lengthAdjustment',
-      options.lengthAdjustment ?? 0,
-      -largestValue,
-      max - this.#fieldEnd,
-    );
+    const adjustment = checkInteger(`${name}.lengthAdjustment`, lengthAdjustment, -largestValue, max - this.#fieldEnd);
     const smallestFrame = this.#fieldEnd + Math.max(0, adjustment);
-    this.#strip = checkInteger('LengthFieldHandler.initialBytesToStrip', options.initialBytesToStrip ?? this.#fieldEnd, 0, smallestFrame);
-    this.#littleEndian = checkBoolean('LengthFieldHandler.littleEndian', options.littleEndian ?? false);
-    this.#borrow = checkBoolean('LengthFieldHandler.borrow', options.borrow ?? false);
+    this.#strip = checkInteger(`${name}.initialBytesToStrip`, initialBytesToStrip, 0, smallestFrame);
+    this.#littleEndian = checkBoolean(`${name}.littleEndian`, littleEndian);
+    this.#borrow = checkBoolean(`${name}.borrow`, borrow);
     this.#maxFrameBytes = max;
     this.#uncounted = this.#fieldEnd + adjustment;
-    const isFieldStripped = this.#offset === 0 && this.#strip === fieldBytes;
+    const isFieldStripped = this.#offset === 0 && this.#strip === lengthFieldBytes;
     this.#writeAdded = isFieldStripped ? -adjustment : this.#strip === 0 ? -this.#uncounted : Number.NaN;
     this.#maxWriteValue = Math.min(largestValue, max - this.#uncounted);
+    this.#isPlain = lengthFieldBytes === 4 && isFieldStripped && adjustment === 0 && !littleEndian;
   }
 
   read(bytes: ByteReader): Buffer | undefined {
+    // The usual shape in one straight line; whatever is not simply a whole frame goes the long way.
+    const length = bytes.length;
+    if (this.#isPlain && length >= 4 && bytes.state === 0) {
+      const bodyBytes = bytes.uint32At(0);
+      if (bodyBytes + 4 <= length && bodyBytes + 4 <= this.#maxFrameBytes) {
+        return this.#borrow ? bytes.readView(bodyBytes, 4) : bytes.readBytes(bodyBytes, 4);
+      }
+    }
+    return this.#readAny(bytes);
+  }
+
+  #readAny(bytes: ByteReader): Buffer | undefined {
     if (bytes.state !== 0) return this.#limit.skipLate(bytes);
     const length = bytes.length;
     if (length < this.#fieldEnd) return bytes.need(this.#fieldEnd);
-    const frameBytes = this.#uncounted + (this.#fieldBytes === 4 ? bytes.uint32At(this.#offset, this.#littleEndian) : this.#valueOf(bytes));
+    const frameBytes = this.#uncounted + this.#valueOf(bytes);
     if (frameBytes > this.#maxFrameBytes) return this.#limit.refuse(bytes, frameBytes);
     if (frameBytes < this.#fieldEnd) throw malformed(`a frame of at least ${this.#fieldEnd} bytes`, `${frameBytes}`);
     if (frameBytes > length) return bytes.need(frameBytes);
@@ -122,6 +130,15 @@ export class LengthFieldHandler extends PkgHandler<Buffer, Uint8Array> {
   }
 
   write(pkg: Uint8Array, _session: PkgContext, out: ByteWriter): void {
+    if (this.#isPlain && pkg instanceof Uint8Array && pkg.length <= this.#maxWriteValue) {
+      out.writeUint32(pkg.length);
+      out.writeBytes(pkg);
+    } else {
+      this.#writeAny(pkg, out);
+    }
+  }
+
+  #writeAny(pkg: Uint8Array, out: ByteWriter): void {
     const value = pkg.length + this.#writeAdded;
     if (!(value >= 0 && value <= this.#maxWriteValue && pkg instanceof Uint8Array)) throw this.#refusal(pkg);
     if (this.#strip > 0) {

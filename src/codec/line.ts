@@ -57,12 +57,12 @@ export class LineHandler extends PkgHandler<string> {
 
   constructor(options: LineOptions = {}) {
     super();
-    this.#encoding = checkOneOf('LineHandler.encoding', options.encoding ?? 'utf8', ['utf8', 'latin1']);
-    this.#limit = new FrameLimit('LineHandler', 'maxLineBytes', options.maxLineBytes ?? 65_536, options);
-    const lineEnd = options.lineEnd ?? '\n';
+    const { encoding = 'utf8', maxLineBytes = 65_536, lineEnd = '\n', lastLine = false } = options;
+    this.#encoding = checkOneOf('LineHandler.encoding', encoding, ['utf8', 'latin1']);
+    this.#limit = new FrameLimit('LineHandler', 'maxLineBytes', maxLineBytes, options);
     if (lineEnd !== '\n' && lineEnd !== '\r\n') throw invalid('LineHandler.lineEnd', '"\\n" or "\\r\\n"', lineEnd);
     this.#isCrlf = lineEnd === '\r\n';
-    this.#lastLine = checkBoolean('LineHandler.lastLine', options.lastLine ?? false);
+    this.#lastLine = checkBoolean('LineHandler.lastLine', lastLine);
   }
 
   read(bytes: ByteReader): string | undefined {

@@ -1,6 +1,7 @@
 import { Attributes } from '../base/attributes.ts';
 import { ByteQueue } from '../base/byte-queue.ts';
 import { describeThrown, ListenerError, PeerError } from '../base/errors.ts';
+import { ignoreRejection } from '../base/thenable.ts';
 import type { PkgContext, PkgReader } from './pkg-handler.ts';
 
 const NO_SESSION: PkgContext = { id: 0, attributes: new Attributes() };
@@ -43,7 +44,7 @@ export class PackageReader<In> {
     this.#handler = handler;
     this.#context = context;
     this.#sink = sink;
-    this.#maxPackageBytes = maxPackageBytes;
+    this.#maxPackageBytes = maxPackageBytes === 0 ? Number.POSITIVE_INFINITY : maxPackageBytes;
   }
 
   /** Received bytes not yet made into packages. */
@@ -56,6 +57,11 @@ export class PackageReader<In> {
     return !this.#failed && (this.#queue.totalLength > 0 || this.#queue.discarding > 0);
   }
 
+  /** Whether this is called from inside the sink or the handler: what is buffered is being looked at. */
+  get isDecoding(): boolean {
+    return this.#decoding;
+  }
+
   /** Whether a package was refused by the sink and waits for `resume`. */
   get isStopped(): boolean {
     return this.#stopped;
@@ -63,7 +69,7 @@ export class PackageReader<In> {
 
   /** Takes effect from the next package on. 0 = no limit. */
   configure(handler: PkgReader<In>, maxPackageBytes: number): void {
-    this.#maxPackageBytes = maxPackageBytes;
+    this.#maxPackageBytes = maxPackageBytes === 0 ? Number.POSITIVE_INFINITY : maxPackageBytes;
     if (handler === this.#handler) return;
     this.#handler = handler;
     // What the handler before it had examined, needed or remembered means nothing to this one.
@@ -92,11 +98,31 @@ export class PackageReader<In> {
     if (!this.#failed && !this.#decoding) this.#decode();
   }
 
-  /** The peer sends no more. Returns how many bytes are left that make no package. MUST NOT be called while stopped. */
+  /**
+   * The peer sends no more. Returns how many bytes are left that make no package, 1 when they were dropped as they came. MUST
+   * NOT be called while stopped.
+   */
   end(): number {
-    const { readEnd } = this.#handler;
-    if (!this.#failed && readEnd !== undefined && this.#queue.length > 0) this.#readOne(readEnd);
-    return this.#failed ? 0 : this.#queue.totalLength + this.#queue.discarding;
+    this.#readEnd();
+    if (this.#failed) return 0;
+    return this.#queue.discarding > 0 ? 1 : this.#queue.totalLength;
+  }
+
+  #readEnd(): void {
+    const queue = this.#queue;
+    const before = queue.consumed;
+    if (this.#failed || queue.length === 0) return;
+    let pkg: In | undefined;
+    try {
+      pkg = this.#handler.readEnd?.(queue, this.#context);
+    } catch (thrown) {
+      this.#onThrown(thrown, queue.consumed - before);
+      return;
+    }
+    const consumed = queue.consumed - before;
+    if (pkg === undefined) return;
+    if (consumed === 0 || consumed > this.#maxPackageBytes) this.#refuse(consumed, pkg);
+    else this.#sink.onPackage(pkg);
   }
 
   /** Drops all bytes and takes no more. */
@@ -105,18 +131,28 @@ export class PackageReader<In> {
     this.#queue.clear();
   }
 
+  /** One turn of the loop is the whole receiving path of a small package: no call here that it does not need. */
   #decode(): void {
     const queue = this.#queue;
+    const context = this.#context;
+    const sink = this.#sink;
     this.#decoding = true;
     try {
-      while (!this.#stopped && !this.#failed) {
-        const length = queue.length;
-        if (queue.needed > length) {
-          if (queue.needed > queue.totalLength || !queue.pull()) break;
-        } else if (length === 0) {
+      while (!this.#stopped && !this.#failed && (queue.isReadable || (queue.pull() && queue.isReadable))) {
+        const before = queue.consumed;
+        let pkg: In | undefined;
+        try {
+          pkg = this.#handler.read(queue, context);
+        } catch (thrown) {
+          if (this.#onThrown(thrown, queue.consumed - before)) continue;
           break;
         }
-        if (!this.#readOne(this.#handler.read) && !(queue.needed <= queue.totalLength && queue.pull())) break;
+        const consumed = queue.consumed - before;
+        if (pkg !== undefined && consumed > 0 && consumed <= this.#maxPackageBytes) {
+          if (!sink.onPackage(pkg)) this.#stopped = true;
+        } else if (this.#isOver(pkg, consumed)) {
+          break;
+        }
       }
     } finally {
       this.#decoding = false;
@@ -124,34 +160,24 @@ export class PackageReader<In> {
     }
   }
 
-  /** One call of the handler; false = it needs more bytes. */
-  #readOne(read: NonNullable<PkgReader<In>['readEnd']>): boolean {
+  /** No package, or one that must not be delivered: whether the loop ends here. */
+  #isOver(pkg: In | undefined, consumed: number): boolean {
     const queue = this.#queue;
-    const before = queue.consumed;
-    let pkg: In | undefined;
-    try {
-      pkg = read.call(this.#handler, queue, this.#context);
-    } catch (thrown) {
-      return this.#onThrown(thrown, queue.consumed - before);
-    }
-    const consumed = queue.consumed - before;
     const max = this.#maxPackageBytes;
-    if (pkg === undefined) {
-      // A handler that consumed something may not have seen the rest yet, but what it needs of it counts at once.
-      const size = Math.max(queue.needed, consumed > 0 ? 0 : queue.length);
-      if (max > 0 && size > max) this.#fail(tooLarge(size, max));
-      return consumed > 0;
+    if (pkg !== undefined) {
+      this.#refuse(consumed, pkg);
+      return true;
     }
-    if (consumed === 0) {
-      this.#fail(new ListenerError('NO_PROGRESS', 'read', 'PkgHandler.read returned a package without consuming a byte'));
-      return false;
-    }
-    if (max > 0 && consumed > max) {
-      this.#fail(tooLarge(consumed, max));
-      return false;
-    }
-    if (!this.#sink.onPackage(pkg)) this.#stopped = true;
-    return true;
+    // A handler that consumed something may not have seen the rest yet, but what it needs of it counts at once.
+    const size = Math.max(queue.needed, consumed > 0 ? 0 : queue.length);
+    if (size > max) this.#fail(tooLarge(size, max));
+    return consumed === 0 && !queue.pull();
+  }
+
+  #refuse(consumed: number, pkg: In): void {
+    ignoreRejection(pkg);
+    if (consumed > 0) this.#fail(tooLarge(consumed, this.#maxPackageBytes));
+    else this.#fail(new ListenerError('NO_PROGRESS', 'read', 'PkgHandler.read returned a package without consuming a byte'));
   }
 
   #onThrown(thrown: unknown, consumed: number): boolean {

@@ -30,7 +30,8 @@ export class RawHandler extends PkgHandler<Buffer, Uint8Array> {
 
   constructor(options: RawOptions = {}) {
     super();
-    this.#maxChunkBytes = checkInteger('RawHandler.maxChunkBytes', options.maxChunkBytes ?? 65_536, 1, LARGEST_FRAME_BYTES);
+    const { maxChunkBytes = 65_536 } = options;
+    this.#maxChunkBytes = checkInteger('RawHandler.maxChunkBytes', maxChunkBytes, 1, LARGEST_FRAME_BYTES);
   }
 
   read(bytes: ByteReader): Buffer | undefined {

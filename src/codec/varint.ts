@@ -33,7 +33,8 @@ export class VarintHandler extends PkgHandler<Buffer, Uint8Array> {
 
   constructor(options: VarintOptions = {}) {
     super();
-    this.#limit = new FrameLimit('VarintHandler', 'maxFrameBytes', options.maxFrameBytes ?? 1_048_576, options);
+    const { maxFrameBytes = 1_048_576 } = options;
+    this.#limit = new FrameLimit('VarintHandler', 'maxFrameBytes', maxFrameBytes, options);
   }
 
   read(bytes: ByteReader): Buffer | undefined {

@@ -74,6 +74,7 @@ export {
   withIdleTimeoutMs,
   withListenerErrorPolicy,
   withMaxPackageBytes,
+  withOpenTimeoutMs,
   withPkgHandler,
   withReader,
   withReaderIdleMs,

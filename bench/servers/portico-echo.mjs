@@ -3,7 +3,7 @@ import { LengthFieldHandler, TcpServer, withEventListener, withLocalAddress, wit
 
 const server = new TcpServer(
   withLocalAddress('127.0.0.1:0'),
-  withPkgHandler(new LengthFieldHandler()),
+  withPkgHandler(new LengthFieldHandler({ borrow: process.argv.includes('--borrow') })),
   withEventListener({
     onMessage(session, pkg) {
       session.send(pkg);

@@ -55,6 +55,11 @@ export class ByteQueue implements ByteReader {
     return length > 0 && length >= this.#needed;
   }
 
+  /** Whether nothing is held and nothing remembered, as in a new queue. */
+  get isPristine(): boolean {
+    return this.totalLength === 0 && this.#toDiscard === 0 && this.#needed === 0 && this.state === 0;
+  }
+
   /** What the last `need()` asked for; 0 when nothing was asked since bytes were consumed. */
   get needed(): number {
     return this.#needed;

@@ -2,7 +2,6 @@ type BufferView = new (memory: ArrayBufferLike, offset: number, length: number) 
 
 /** For a runtime whose Buffer does not name its own class: has every Buffer method, only its prototype is one step longer. */
 class OwnBuffer extends Uint8Array<ArrayBufferLike> {
-  // biome-ignore lint/complexity/noUselessConstructor: the default one goes through rest parameters, which costs a tenth more
   constructor(memory: ArrayBufferLike, offset: number, length: number) {
     super(memory, offset, length);
   }

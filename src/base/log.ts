@@ -1,4 +1,5 @@
 import createDebug from 'debug';
+import { ignoreRejection } from './thenable.ts';
 
 /**
  * Where an endpoint writes what an operator should see. `console` fits, and so does pino. Without one, warnings and errors
@@ -38,4 +39,16 @@ const LEFT_BY_JSON = /[\u007f-\u009f\u2028\u2029]/g;
 export function oneLine(text: string, maxLength = 256): string {
   const safe = JSON.stringify(text.length > maxLength ? `${text.slice(0, maxLength)}...` : text);
   return safe.slice(1, -1).replace(LEFT_BY_JSON, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** The same logger, except that it cannot fail: what is logged in the middle of a cleanup must not end it. */
+export function safely(logger: Logger): Logger {
+  const call = (method: keyof Logger, message: string): void => {
+    try {
+      ignoreRejection(logger[method](message));
+    } catch (thrown) {
+      log.endpoint('the logger failed: %O', thrown);
+    }
+  };
+  return { warn: (message) => call('warn', message), error: (message) => call('error', message) };
 }

@@ -275,3 +275,17 @@ export function after(wheel: Wheel, delayMs: number, callback: () => void): () =
   wheel.arm(timer, delayMs);
   return () => timer.cancel();
 }
+
+/** Waits for a promise, but not longer than `timeoutMs` (0 = for ever): then it rejects, and what comes later is ignored. */
+export async function settledInTime(promise: void | PromiseLike<void>, timeoutMs: number, wheel: Wheel): Promise<void> {
+  if (promise === undefined || timeoutMs === 0) return promise;
+  let cancel = (): void => {};
+  const late = new Promise<never>((_resolve, reject) => {
+    cancel = after(wheel, timeoutMs, () => reject(new Error(`did not settle within ${timeoutMs} ms`)));
+  });
+  try {
+    await Promise.race([promise, late]);
+  } finally {
+    cancel();
+  }
+}

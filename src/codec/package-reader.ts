@@ -5,6 +5,7 @@ import { ignoreRejection } from '../base/thenable.ts';
 import type { PkgContext, PkgReader } from './pkg-handler.ts';
 
 const NO_SESSION: PkgContext = { id: 0, attributes: new Attributes() };
+const NO_HANDLER: PkgReader<unknown> = { read: () => undefined };
 
 /** Who takes the packages: the session. */
 export interface PackageSink<In> {
@@ -30,8 +31,8 @@ export interface PackageSink<In> {
  * ```
  */
 export class PackageReader<In> {
-  readonly #sink: PackageSink<In>;
-  readonly #context: PkgContext;
+  #sink: PackageSink<In>;
+  #context: PkgContext;
   readonly #queue = new ByteQueue();
   #handler: PkgReader<In>;
   #maxPackageBytes: number;
@@ -45,6 +46,20 @@ export class PackageReader<In> {
     this.#context = context;
     this.#sink = sink;
     this.#maxPackageBytes = maxPackageBytes === 0 ? Number.POSITIVE_INFINITY : maxPackageBytes;
+  }
+
+  /** Gives a reader without bytes to another sink. */
+  reset(handler: PkgReader<In>, sink: PackageSink<In>, maxPackageBytes: number, context: PkgContext): void {
+    this.#handler = handler;
+    this.#context = context;
+    this.#sink = sink;
+    this.#maxPackageBytes = maxPackageBytes === 0 ? Number.POSITIVE_INFINITY : maxPackageBytes;
+    this.#stopped = false;
+  }
+
+  /** Whether a new reader would do as well: nothing is buffered, and the handler has left nothing to remember. */
+  get isPristine(): boolean {
+    return !this.#decoding && !this.#failed && this.#queue.isPristine;
   }
 
   /** Received bytes not yet made into packages. */
@@ -201,4 +216,30 @@ export class PackageReader<In> {
 
 function tooLarge(size: number, max: number): PeerError {
   return new PeerError('PACKAGE_TOO_LARGE', `expected a package of at most ${max} bytes, given ${size} or more`);
+}
+
+/** Readers that nobody uses. Most sessions are idle most of the time, and an idle one needs none. */
+const spare: PackageReader<unknown>[] = [];
+const MAX_SPARE = 64;
+const NO_SINK: PackageSink<unknown> = { onPackage: () => false, onPackageError: () => {} };
+
+/** A reader for as long as there are bytes to read; `returnReader` takes it back. */
+export function borrowReader<In>(
+  handler: PkgReader<In>,
+  sink: PackageSink<In>,
+  maxPackageBytes: number,
+  context: PkgContext,
+): PackageReader<In> {
+  const reader = spare.pop() as PackageReader<In> | undefined;
+  if (reader === undefined) return new PackageReader(handler, sink, maxPackageBytes, context);
+  reader.reset(handler, sink, maxPackageBytes, context);
+  return reader;
+}
+
+/** MUST be pristine, and not be used afterwards. */
+export function returnReader<In>(reader: PackageReader<In>): void {
+  if (spare.length >= MAX_SPARE) return;
+  const free = reader as unknown as PackageReader<unknown>;
+  free.reset(NO_HANDLER, NO_SINK, 0, NO_SESSION);
+  spare.push(free);
 }

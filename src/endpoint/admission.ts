@@ -1,4 +1,4 @@
-import { type BlockList, isIPv6 } from 'node:net';
+import { type BlockList, isIP, isIPv6 } from 'node:net';
 import type { Address } from '../transport/connection.ts';
 import type { AcceptRate } from './options.ts';
 
@@ -12,7 +12,8 @@ export interface AdmissionLimits {
   readonly acceptRate: AcceptRate | undefined;
 }
 
-export type Refusal = 'blocked' | 'max-sessions' | 'max-sessions-per-ip' | 'accept-rate';
+/** 'gone': the peer had left before it was looked at, so that its address is not known and no limit could count it. */
+export type Refusal = 'gone' | 'blocked' | 'max-sessions' | 'max-sessions-per-ip' | 'accept-rate';
 
 /** Decides who may connect, before anything is spent on a connection, and counts who has. */
 export class Admission {
@@ -56,7 +57,8 @@ export class Admission {
   #check(address: Address, nowMs: number): Refusal | undefined {
     const { maxSessions, maxSessionsPerIp, blockList, acceptRate } = this.#limits;
     const ip = plainIp(address.host);
-    if (ip !== '' && blockList?.check(ip, isIPv6(ip) ? 'ipv6' : 'ipv4')) return 'blocked';
+    if (ip === '' && (address.family === 'IPv4' || address.family === 'IPv6')) return 'gone';
+    if (isIP(ip) !== 0 && blockList?.check(ip, isIPv6(ip) ? 'ipv6' : 'ipv4')) return 'blocked';
     if (this.#count >= maxSessions) return 'max-sessions';
     if (ip === '') return undefined;
     const key = ipGroup(ip);

@@ -1,7 +1,8 @@
+import { setMaxListeners } from 'node:events';
 import PQueue from 'p-queue';
 import { publish } from '../base/diagnostics.ts';
-import { ConfigError, describeThrown, PorticoError, StateError, TransportError } from '../base/errors.ts';
-import type { Option } from '../base/option.ts';
+import { ConfigError, describeThrown, ListenerError, PorticoError, StateError, TransportError } from '../base/errors.ts';
+import { MAX_DELAY_MS, type Option } from '../base/option.ts';
 import { after } from '../base/wheel.ts';
 import type { CloseReason } from '../session/close-reason.ts';
 import { buildSessionOptions } from '../session/options.ts';
@@ -47,6 +48,8 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
     if (options.serverAddress === '') throw new ConfigError('MISSING_OPTION', 'expected withServerAddress, given no server address');
     this.#transport = transport;
     this.#clientOptions = options;
+    // Every connection of the pool depends on it.
+    setMaxListeners(0, this.#stop.signal);
   }
 
   /** A client over a transport of your own. */
@@ -119,7 +122,7 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
         onOpened();
         const reason = await session.closed;
         cause = reason;
-        const hasOpenFailed = reason.error?.code === 'LISTENER_FAILED' && reason.error.message.startsWith('open:');
+        const hasOpenFailed = reason.error instanceof ListenerError && reason.error.phase === 'open';
         failures = hasOpenFailed ? failures + 1 : 0;
         if (!signal.aborted && !this.#shouldReconnect(reason)) return this.#giveUp(slot, failures, onGivenUp, reason.error);
       } catch (thrown) {
@@ -127,7 +130,9 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
         failures++;
       }
       if (signal.aborted) break;
-      if (failures >= reconnect.attempts) return this.#giveUp(slot, failures, onGivenUp, cause);
+      // What was set up wrongly does not heal; a certificate that cannot be read later on may.
+      if (failures >= reconnect.attempts || (cause instanceof ConfigError && !wasOpen))
+        return this.#giveUp(slot, failures, onGivenUp, cause);
       const delayMs = backoffMs(Math.max(1, failures), reconnect);
       this.emitter.emit('reconnecting', { slot, failures, delayMs, cause });
       await this.#sleep(delayMs);
@@ -145,8 +150,11 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
   }
 
   #giveUp(slot: number, failures: number, onGivenUp: (error: PorticoError) => void, cause: unknown): void {
-    const error = new StateError('RECONNECT_EXHAUSTED', `connection ${slot} is given up after ${failures} failure(s)`, { cause });
-    publish('limit', () => ({ endPoint: this, limit: 'reconnect-attempts', error }));
+    const why = cause instanceof Error ? `: ${cause.message}` : '';
+    const error = new StateError('RECONNECT_EXHAUSTED', `connection ${slot} is given up after ${failures} failure(s)${why}`, { cause });
+    if (failures >= this.#clientOptions.reconnect.attempts) {
+      publish('limit', () => ({ limit: 'reconnect-attempts', endPoint: this, error }));
+    }
     this.emitter.emit('gaveUp', { slot, failures, error });
     onGivenUp(error);
   }
@@ -160,7 +168,9 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
     }
     const session = new Session<In, Out>(connection, this.options, this.host);
     this.track(session);
-    if (!(await session.start(this.#newSession))) {
+    // A newSession that never settles does not outlive its session.
+    const hasOpened = await Promise.race([session.start(this.#newSession), session.closed.then(() => false)]);
+    if (!hasOpened) {
       const { error } = await session.closed;
       throw error ?? new TransportError('CONNECT_FAILED', 'the session was closed before it was open');
     }
@@ -187,7 +197,10 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
   #sleep(delayMs: number): Promise<void> {
     const { signal } = this.#stop;
     return new Promise((resolve) => {
+      // A client that is waiting to come back is at work, although portico's timers let a process end.
+      const awake = setInterval(() => {}, MAX_DELAY_MS);
       const wake = (): void => {
+        clearInterval(awake);
         cancelTimer();
         signal.removeEventListener('abort', wake);
         resolve();

@@ -3,10 +3,10 @@ import { Emitter, type EventMap } from '../base/emitter.ts';
 import { type PorticoError, StateError } from '../base/errors.ts';
 import { log } from '../base/log.ts';
 import { checkMs } from '../base/option.ts';
-import { type Wheel, wheelOf } from '../base/wheel.ts';
+import { after, type Wheel, wheelOf } from '../base/wheel.ts';
 import type { PkgWriter } from '../codec/pkg-handler.ts';
 import type { CloseReason } from '../session/close-reason.ts';
-import { encodeShared } from '../session/outbound.ts';
+import { encodeShared, tooLarge } from '../session/outbound.ts';
 import type { Session } from '../session/session.ts';
 import type { BroadcastResult, EndPointType, SessionEndPoint, SessionHost } from '../session/session-host.ts';
 import type { EndPointOptions } from './options.ts';
@@ -68,8 +68,8 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
   protected readonly emitter: Emitter<Events>;
   protected readonly host: SessionHost<In, Out>;
   readonly #sessions = new Map<number, Session<In, Out>>();
-  /** Sessions that exist, also those that are not open yet or no more. */
-  readonly #alive = new Set<Session<In, Out>>();
+  /** Sessions that were made and are not open yet, or never will be. */
+  readonly #unopened = new Set<Session<In, Out>>();
   readonly #past = { bytesRead: 0, bytesWritten: 0, packagesRead: 0, packagesWritten: 0, packagesDropped: 0 };
   #totalSessions = 0;
   #readPath: EndPointStats['readPath'] = 'none';
@@ -114,23 +114,31 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
 
   /**
    * Sends one package to all open sessions, or to those that `filter` picks. It is encoded once for all sessions with the same
-   * PkgHandler, and its bytes are shared. A session that is slow, closes or refuses does not touch the others.
+   * PkgHandler, and its bytes are shared. A session that is slow, closes or refuses does not touch the others. Throws NO_PACKAGE,
+   * ENCODE_FAILED, and ENCODED_TOO_LARGE when it is too large for all of them; then nobody got it.
    */
   broadcast(pkg: Out, filter?: (session: Session<In, Out>) => boolean): BroadcastResult {
+    if (pkg === undefined || pkg === null) throw new StateError('NO_PACKAGE', `broadcast: expected a package, given ${pkg}`);
     const encoded = new Map<PkgWriter<Out>, Uint8Array>();
     let [sent, full, refused] = [0, 0, 0];
+    let tooLargeError: StateError | undefined;
     for (const session of [...this.#sessions.values()]) {
-      const writer = session.settings.writer;
+      const { writer, maxPackageBytes } = session.settings;
       if (session.isClosed || writer === undefined || (filter !== undefined && !filter(session))) continue;
       let bytes = encoded.get(writer);
       if (bytes === undefined) {
-        bytes = encodeShared(writer, session, pkg, session.settings.maxPackageBytes);
+        bytes = encodeShared(writer, session, pkg);
         encoded.set(writer, bytes);
       }
-      const before = session.connection.droppedPackages;
+      if (maxPackageBytes > 0 && bytes.length > maxPackageBytes) {
+        tooLargeError = tooLarge(session, bytes.length, maxPackageBytes);
+        refused++;
+        continue;
+      }
+      const before = session.connection.lostPackages;
       try {
         const isBelowMark = session.sendEncoded(bytes);
-        if (session.isClosed || session.connection.droppedPackages > before) refused++;
+        if (session.hasEnded || session.connection.lostPackages > before) refused++;
         else {
           sent++;
           if (!isBelowMark) full++;
@@ -140,12 +148,13 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
         refused++;
       }
     }
+    if (sent === 0 && tooLargeError !== undefined) throw tooLargeError;
     return { sent, full, refused };
   }
 
   stats(): EndPointStats {
     const totals = { ...this.#past };
-    for (const session of this.#alive) addTotals(totals, session);
+    for (const session of this.#allSessions()) addTotals(totals, session);
     return {
       openSessions: this.#sessions.size,
       totalSessions: this.#totalSessions,
@@ -181,7 +190,7 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
 
   /** A session was made; from now on it is waited for. */
   protected track(session: Session<In, Out>): void {
-    this.#alive.add(session);
+    this.#unopened.add(session);
     this.#totalSessions++;
   }
 
@@ -189,7 +198,12 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
 
   // --- private ---
 
+  #allSessions(): Session<In, Out>[] {
+    return [...this.#sessions.values(), ...this.#unopened];
+  }
+
   #onSessionOpen(session: Session<In, Out>): void {
+    this.#unopened.delete(session);
     this.#sessions.set(session.id, session);
     this.#readPath = session.connection.readPath;
     this.emit('session', session);
@@ -197,7 +211,7 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
 
   #onSessionClosed(session: Session<In, Out>, reason: CloseReason): void {
     this.#sessions.delete(session.id);
-    this.#alive.delete(session);
+    this.#unopened.delete(session);
     addTotals(this.#past, session);
     this.sessionOver(session);
     this.emit('sessionClosed', session, reason);
@@ -211,10 +225,14 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
   async #close(drainTimeoutMs: number, reason: string): Promise<CloseReport> {
     await this.stop();
     const unflushed: { id: number; remoteAddress: string; unsentBytes: number }[] = [];
-    const sessions = [...this.#alive];
+    const sessions = this.#allSessions();
     await Promise.all(
       sessions.map(async (session) => {
-        const end = await session.close({ drainTimeoutMs, code: 'GOING_AWAY', reason, afterHandlers: true });
+        // One that is closing already has a time-out of its own; this one ends it.
+        const cancel = session.isClosed ? after(this.wheel, drainTimeoutMs, () => session.destroy()) : undefined;
+        void session.close({ drainTimeoutMs, code: 'GOING_AWAY', reason, afterHandlers: true });
+        const end = await session.closed;
+        cancel?.();
         if (end.unsentBytes > 0)
           unflushed.push({ id: session.id, remoteAddress: session.remoteAddress.text, unsentBytes: end.unsentBytes });
       }),

@@ -1,10 +1,19 @@
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import { type Clock, systemClock } from '../base/clock.ts';
-import { debugLogger, type Logger } from '../base/log.ts';
-import { checkBoolean, checkFunction, checkInteger, checkMethods, checkMs, checkOneOf, invalid, type Option } from '../base/option.ts';
+import { debugLogger, type Logger, safely } from '../base/log.ts';
+import {
+  checkBoolean,
+  checkFunction,
+  checkInteger,
+  checkMethods,
+  checkMs,
+  checkOneOf,
+  checkString,
+  invalid,
+  type Option,
+} from '../base/option.ts';
 import type { CloseReason } from '../session/close-reason.ts';
-import { SESSION_DEFAULTS, type SessionOptions } from '../session/options.ts';
-import { parseAddress } from '../transport/address.ts';
+import { type Defaults, SESSION_DEFAULTS, type SessionOptions } from '../session/options.ts';
 import { TCP_DEFAULTS, type TcpSettings } from '../transport/tcp.ts';
 import type { TlsSource } from '../transport/tls-options.ts';
 import { BACKOFF_DEFAULTS, type Backoff } from './backoff.ts';
@@ -52,9 +61,9 @@ export type TcpServerOptions<In, Out> = ServerOptions<In, Out> & Omit<TcpSetting
 export type TcpClientOptions<In, Out> = ClientOptions<In, Out> &
   Omit<TcpSettings, 'backlog' | 'ipv6Only' | 'handshakeTimeoutMs' | 'tlsReloadMs'>;
 
-const END_POINT_DEFAULTS: EndPointOptions<never, never> = { ...SESSION_DEFAULTS, logger: debugLogger, clock: systemClock };
+const END_POINT_DEFAULTS: Defaults<EndPointOptions<never, never>> = { ...SESSION_DEFAULTS, logger: debugLogger, clock: systemClock };
 
-export const SERVER_DEFAULTS: ServerOptions<never, never> = {
+export const SERVER_DEFAULTS: Defaults<ServerOptions<never, never>> = {
   ...END_POINT_DEFAULTS,
   localAddress: ':0',
   maxSessions: undefined,
@@ -63,7 +72,7 @@ export const SERVER_DEFAULTS: ServerOptions<never, never> = {
   acceptRate: undefined,
 };
 
-export const CLIENT_DEFAULTS: ClientOptions<never, never> = {
+export const CLIENT_DEFAULTS: Defaults<ClientOptions<never, never>> = {
   ...END_POINT_DEFAULTS,
   serverAddress: '',
   connectionNumber: 1,
@@ -72,8 +81,16 @@ export const CLIENT_DEFAULTS: ClientOptions<never, never> = {
   pickStrategy: 'round-robin',
 };
 
-export const TCP_SERVER_DEFAULTS: TcpServerOptions<never, never> = { ...SERVER_DEFAULTS, ...TCP_DEFAULTS, sessionName: 'tcp-session' };
-export const TCP_CLIENT_DEFAULTS: TcpClientOptions<never, never> = { ...CLIENT_DEFAULTS, ...TCP_DEFAULTS, sessionName: 'tcp-session' };
+export const TCP_SERVER_DEFAULTS: Defaults<TcpServerOptions<never, never>> = {
+  ...SERVER_DEFAULTS,
+  ...TCP_DEFAULTS,
+  sessionName: 'tcp-session',
+};
+export const TCP_CLIENT_DEFAULTS: Defaults<TcpClientOptions<never, never>> = {
+  ...CLIENT_DEFAULTS,
+  ...TCP_DEFAULTS,
+  sessionName: 'tcp-session',
+};
 
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 type EndPointOption<Field extends keyof EndPointOptions<never, never>> = Option<Pick<Writable<EndPointOptions<never, never>>, Field>>;
@@ -86,8 +103,9 @@ type TcpOption<Field extends keyof TcpSettings> = Option<Pick<Writable<TcpSettin
 /** Where warnings and errors go that no listener takes. Default: the `debug` namespace portico:endpoint, which is silent. */
 export function withLogger(logger: Logger): EndPointOption<'logger'> {
   checkMethods('withLogger', logger, ['warn', 'error']);
+  const safe = safely(logger);
   return (options) => {
-    options.logger = logger;
+    options.logger = safe;
   };
 }
 
@@ -101,11 +119,15 @@ export function withClock(clock: Clock): EndPointOption<'clock'> {
 
 // --- servers ---
 
+/** What an address looks like is up to the transport; this is longer than any of them. */
+const MAX_ADDRESS_BYTES = 1024;
+
 /**
  * Where to listen: `127.0.0.1:9000`, `[::1]:9000`, `:9000` (all interfaces, IPv6 and IPv4), a host without a port (any free
  * port), `unix:/run/app.sock` or `unix:@name`. Default ':0'.
  */
 export function withLocalAddress(address: string): ServerOption<'localAddress'> {
+  checkString('withLocalAddress', address, MAX_ADDRESS_BYTES);
   return (options) => {
     options.localAddress = address;
   };
@@ -132,13 +154,14 @@ export function withMaxSessionsPerIp(count: number): ServerOption<'maxSessionsPe
 
 /** Addresses and networks to refuse, such as `'192.0.2.7'` or `'2001:db8::/32'`. Default: none. */
 export function withBlockList(networks: readonly string[]): ServerOption<'blockList'> {
+  if (!Array.isArray(networks)) throw invalid('withBlockList', 'a list of IP addresses or networks', networks);
   const blockList = new BlockList();
   for (const network of networks) {
-    const [address = '', prefixText] = network.split('/');
+    const [address = '', prefixText, ...more] = String(network).split('/');
     const family = isIPv6(address) ? 'ipv6' : 'ipv4';
     const bits = family === 'ipv6' ? 128 : 32;
     const prefix = prefixText === undefined ? bits : Number(prefixText);
-    if (isIP(address) === 0 || !Number.isInteger(prefix) || prefix < 0 || prefix > bits || prefixText === '') {
+    if (isIP(address) === 0 || !Number.isInteger(prefix) || prefix < 0 || prefix > bits || prefixText === '' || more.length > 0) {
       throw invalid('withBlockList', 'IP addresses or networks in CIDR form', network);
     }
     blockList.addSubnet(address, prefix, family);
@@ -161,6 +184,7 @@ export function withAcceptRate(perSecond: number, burst: number = perSecond): Se
 
 /** Where to connect, in the forms of `withLocalAddress`. Required. */
 export function withServerAddress(address: string): ClientOption<'serverAddress'> {
+  checkString('withServerAddress', address, MAX_ADDRESS_BYTES);
   return (options) => {
     options.serverAddress = address;
   };
@@ -187,6 +211,8 @@ export function withConnectTimeoutMs(timeoutMs: number): ClientOption<'connectTi
  * `maxMs` (30 000), for `attempts` failures in a row (Infinity). `false`: never.
  */
 export function withReconnect(reconnect: Partial<Reconnect> | false): ClientOption<'reconnect'> {
+  if (reconnect !== false && (typeof reconnect !== 'object' || reconnect === null))
+    throw invalid('withReconnect', 'false or an object', reconnect);
   const built: Reconnect = {
     ...CLIENT_DEFAULTS.reconnect,
     ...(reconnect === false ? { attempts: 1, shouldReconnect: () => false } : reconnect),
@@ -274,10 +300,10 @@ export function withIpv6Only(ipv6Only: boolean): TcpOption<'ipv6Only'> {
 
 /** The local IP address that a client dials from. Default: the system's choice. */
 export function withSourceAddress(address: string): TcpOption<'sourceAddress'> {
-  const target = parseAddress(address);
-  if ('path' in target || target.port !== 0) throw invalid('withSourceAddress', 'an IP address without a port', address);
+  const ip = typeof address === 'string' ? address.replace(/^\[(.*)\]$/, '$1') : '';
+  if (isIP(ip) === 0) throw invalid('withSourceAddress', 'an IP address without a port', address);
   return (options) => {
-    options.sourceAddress = target.host;
+    options.sourceAddress = ip;
   };
 }
 

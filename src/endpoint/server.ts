@@ -29,6 +29,8 @@ export class Server<In = unknown, Out = In> extends EndPoint<In, Out, ServerEven
   readonly #serverOptions: ServerOptions<In, Out>;
   readonly #admission: Admission;
   #isListening = false;
+  #hasStopped = false;
+  #acceptor: Promise<Acceptor> | undefined;
   #newSession: NewSession<In, Out> | undefined;
 
   constructor(transport: Transport, options: ServerOptions<In, Out>, type: EndPointType) {
@@ -54,7 +56,7 @@ export class Server<In = unknown, Out = In> extends EndPoint<In, Out, ServerEven
 
   /** The listening socket itself; undefined before `listen` and after `stopAccepting`. */
   get raw(): unknown {
-    return this.acceptor?.raw;
+    return this.#hasStopped ? undefined : this.acceptor?.raw;
   }
 
   /**
@@ -67,16 +69,16 @@ export class Server<In = unknown, Out = In> extends EndPoint<In, Out, ServerEven
     this.#isListening = true;
     this.#newSession = newSession;
     try {
-      const acceptor = await this.#transport.listen(this.#serverOptions.localAddress, {
+      this.#acceptor = this.#transport.listen(this.#serverOptions.localAddress, {
         admit: (remoteAddress) => this.#admit(remoteAddress),
         onConnection: (connection) => this.#onConnection(connection),
         onConnectionLost: (remoteAddress, error) => this.#onConnectionLost(remoteAddress, error),
         onAcceptError: (error) => this.emit('error', error),
       });
-      this.acceptor = acceptor;
-      if (this.isClosed) await this.stopAccepting();
+      this.acceptor = await this.#acceptor;
     } catch (thrown) {
       this.#isListening = false;
+      this.#acceptor = undefined;
       throw thrown;
     }
     if (this.isClosed) throw new StateError('ENDPOINT_CLOSED', 'listen: the server was closed meanwhile');
@@ -87,8 +89,11 @@ export class Server<In = unknown, Out = In> extends EndPoint<In, Out, ServerEven
 
   /** Takes no more connections; open sessions live on. Safe at any time. */
   async stopAccepting(): Promise<void> {
-    const acceptor = this.acceptor;
-    await acceptor?.close();
+    // One that is about to listen is closed as soon as it does.
+    const acceptor = await this.#acceptor?.catch(() => undefined);
+    if (acceptor === undefined) return;
+    this.#hasStopped = true;
+    await acceptor.close();
   }
 
   protected override get refusedConnections(): number {

@@ -1,5 +1,6 @@
 import type { Option } from '../base/option.ts';
 import { buildSessionOptions } from '../session/options.ts';
+import { parseAddress } from '../transport/address.ts';
 import { TcpAcceptor, TcpTransport } from '../transport/tcp.ts';
 import { Client } from './client.ts';
 import { TCP_CLIENT_DEFAULTS, TCP_SERVER_DEFAULTS, type TcpClientOptions, type TcpServerOptions } from './options.ts';
@@ -26,6 +27,7 @@ import { Server } from './server.ts';
 export class TcpServer<In = unknown, Out = In> extends Server<In, Out> {
   constructor(...options: readonly Option<TcpServerOptions<In, Out>>[]) {
     const built = buildSessionOptions<TcpServerOptions<In, Out>>(TCP_SERVER_DEFAULTS, options);
+    parseAddress(built.localAddress, 'withLocalAddress');
     super(new TcpTransport(built), built, 'TCP_SERVER');
   }
 
@@ -42,6 +44,7 @@ export class TcpServer<In = unknown, Out = In> extends Server<In, Out> {
 export class TcpClient<In = unknown, Out = In> extends Client<In, Out> {
   constructor(...options: readonly Option<TcpClientOptions<In, Out>>[]) {
     const built = buildSessionOptions<TcpClientOptions<In, Out>>(TCP_CLIENT_DEFAULTS, options);
+    if (built.serverAddress !== '') parseAddress(built.serverAddress, 'withServerAddress');
     super(new TcpTransport(built), built, 'TCP_CLIENT');
   }
 }

@@ -1,4 +1,4 @@
-import type { ErrorCode, PorticoError } from '../base/errors.ts';
+import { describeThrown, type ErrorCode, PorticoError, TransportError } from '../base/errors.ts';
 
 /**
  * Why a session ended. The numbers are its status on transports that carry one (WebSocket close codes, RFC 6455 section 7.4;
@@ -55,6 +55,20 @@ export interface CloseReason {
   readonly unsentBytes: number;
 }
 
+/** Why and how a session is to be closed. */
+export interface CloseRequest {
+  readonly code: CloseCode;
+  readonly by: CloseReason['by'];
+  readonly text: string;
+  readonly error?: PorticoError;
+  /** Nothing is flushed. */
+  readonly isForced?: boolean;
+  readonly drainTimeoutMs?: number;
+  /** For the flush alone. Default: `drainTimeoutMs`. */
+  readonly flushTimeoutMs?: number;
+  readonly truncatedBytes?: number;
+}
+
 const CODE_OF_ERROR: Partial<Record<ErrorCode, CloseCode>> = {
   MALFORMED_PACKAGE: 'PROTOCOL',
   PACKAGE_TOO_LARGE: 'TOO_LARGE',
@@ -72,4 +86,25 @@ const CODE_OF_ERROR: Partial<Record<ErrorCode, CloseCode>> = {
 /** The close code that a failure leads to. */
 export function closeCodeOf(error: PorticoError): CloseCode {
   return CODE_OF_ERROR[error.code] ?? (error.name === 'TransportError' ? 'RESET' : 'INTERNAL');
+}
+
+/** The close that a failure of the peer or of this side leads to. */
+export function requestForFailure(error: PorticoError): CloseRequest {
+  // A peer that takes no bytes cannot be flushed to.
+  const isForced = error.code === 'SLOW_READER' || error.code === 'WRITE_TIMEOUT';
+  return { code: closeCodeOf(error), by: error.name === 'PeerError' ? 'peer' : 'local', text: error.message, error, isForced };
+}
+
+/** The close of a session whose connection has ended already; `bufferedBytes` of it were never made into packages. */
+export function requestForEnd(error: PorticoError | undefined, bufferedBytes: number): CloseRequest {
+  if (error === undefined) return { code: 'PEER_CLOSED', by: 'peer', text: 'the connection has ended', isForced: true };
+  const text = error.message;
+  return { code: closeCodeOf(error), by: 'network', text, error, isForced: true, truncatedBytes: bufferedBytes };
+}
+
+/** The close that `destroy` asks for. */
+export function requestForDestroy(error: Error | undefined): CloseRequest {
+  if (error === undefined) return { code: 'NORMAL', by: 'local', text: 'destroyed by this side', isForced: true };
+  const cause = error instanceof PorticoError ? error : new TransportError('TRANSPORT_FAILED', describeThrown(error), { cause: error });
+  return { code: closeCodeOf(cause), by: 'local', text: cause.message, error: cause, isForced: true };
 }

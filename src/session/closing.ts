@@ -5,7 +5,9 @@ import type { CloseReason } from './close-reason.ts';
 /** What the closing of a session needs from it. */
 export interface ClosingSteps {
   readonly wheel: Wheel;
-  /** Bounds the flush, and after it each promise of user code. 0 = wait for nothing. */
+  /** Bounds the flush and the running handlers. 0 = wait for nothing. */
+  readonly flushTimeoutMs: number;
+  /** Bounds each promise of user code after that. */
   readonly drainTimeoutMs: number;
   /** The connection is of no more use: nothing can be flushed. */
   readonly isForced: boolean;
@@ -14,7 +16,7 @@ export interface ClosingSteps {
   /** The connection has ended. */
   readonly gone: Promise<void>;
   /** No handler of this session runs any more. */
-  readonly handled: Promise<void>;
+  handled(): Promise<void>;
   sendEnd(): void;
   abort(): void;
   /** From here on the reason is fixed. */
@@ -37,16 +39,17 @@ export interface ClosingSteps {
  * Resolves when the last step is done. Never rejects.
  */
 export async function runClosing(steps: ClosingSteps): Promise<CloseReason> {
-  const { wheel, drainTimeoutMs } = steps;
-  const deadline = startDeadline(wheel, drainTimeoutMs);
+  const deadline = startDeadline(steps.wheel, steps.flushTimeoutMs);
   if (steps.isForced) {
     steps.abort();
+    // A handler that closed its session is known to run only when it has returned its promise.
+    await undefined;
   } else {
     steps.sendEnd();
     const inTime = await Promise.race([steps.finished.then(yes), steps.gone.then(yes), deadline.passed]);
     if (!inTime) steps.abort();
   }
-  const handledInTime = await Promise.race([steps.handled.then(yes), deadline.passed]);
+  const handledInTime = await Promise.race([steps.handled().then(yes), deadline.passed]);
   if (!handledInTime) steps.onLate('a handler');
 
   const reason = steps.settleReason();

@@ -1,9 +1,14 @@
 import type { ListenerError, PeerError, PorticoError } from '../base/errors.ts';
 import { StateError } from '../base/errors.ts';
+import { log, oneLine } from '../base/log.ts';
+import { isThenable } from '../base/thenable.ts';
 import type { Wheel } from '../base/wheel.ts';
-import { PackageReader, type PackageSink } from '../codec/package-reader.ts';
-import type { PkgContext, PkgReader } from '../codec/pkg-handler.ts';
+import { borrowReader, type PackageReader, type PackageSink, returnReader } from '../codec/package-reader.ts';
+import type { PkgReader } from '../codec/pkg-handler.ts';
 import type { Connection } from '../transport/connection.ts';
+import type { EventListenerLike } from './event-listener.ts';
+import type { SessionOptions } from './options.ts';
+import type { Session } from './session.ts';
 import type { TaskPool } from './task-pool.ts';
 
 /** Undecoded bytes above which the socket is not read while a handler holds decoding up. */
@@ -15,10 +20,11 @@ const SLICE_MS = 5;
 export const Hold = { OPENING: 1, BUSY: 2, SLICE: 4, PAUSED: 8, DRAINING: 16, CLOSING: 32 } as const;
 
 /** What the receiving half asks of its session. */
-export interface InboundOwner<In> {
-  readonly session: PkgContext;
+export interface InboundOwner<In, Out> {
+  readonly session: Session<In, Out>;
+  readonly connection: Connection;
+  readonly wheel: Wheel;
   readonly signal: AbortSignal;
-  handle(pkg: In): unknown;
   onHandlerFailure(thrown: unknown): void;
   /** A failure that ends the session, after what was received before it has been handled. */
   onFailure(error: PorticoError): void;
@@ -38,56 +44,93 @@ export interface InboundSettings<In> {
   readonly taskPool: TaskPool | undefined;
 }
 
+/** Whether the options say how to read. */
+export function hasReader<In, Out>(options: SessionOptions<In, Out>): options is SessionOptions<In, Out> & InboundSettings<In> {
+  return options.reader !== undefined;
+}
+
 /**
  * The receiving half of a session: bytes to packages to the handler, in order. Decoding stops in the middle of a chunk while
  * a handler's promise is pending, the program has paused, or the slice of this session is used up, and the socket is not read
  * further than 64 KiB ahead. So the order of packages and back-pressure are one mechanism.
  */
-export class Inbound<In> implements PackageSink<In> {
+export class Inbound<In, Out> implements PackageSink<In> {
   packagesRead = 0;
   droppedPackages = 0;
-  /** When the last complete package came (or `touch` was called), by the wheel's clock. */
-  lastActiveMs: number;
-  /** Since when a package is incomplete; 0 = none is. */
-  partialSinceMs = 0;
+  /** Since when a package is incomplete; -1 = none is. */
+  partialSinceMs = -1;
   /** Handlers whose promise is pending; `onOpen` is the first. */
   running = 1;
-  readonly #owner: InboundOwner<In>;
-  readonly #connection: Connection;
-  readonly #wheel: Wheel;
-  readonly #reader: PackageReader<In>;
-  #concurrentMessages: number;
-  #pool: TaskPool | undefined;
+  readonly #owner: InboundOwner<In, Out>;
+  readonly #session: Session<In, Out>;
+  #listener: EventListenerLike<In, Out>;
+  /** The session's options, which it shares with others: nothing of them is copied for one session. */
+  #settings: InboundSettings<In>;
+  /** There only while bytes are buffered. */
+  #reader: PackageReader<In> | undefined;
   #holds: number = Hold.OPENING;
   #isConnectionPaused = false;
+  #resumedMs = 0;
   #turnStartMs: number;
-  #onSettled: (() => void) | undefined;
-  #onRejected: ((thrown: unknown) => void) | undefined;
+  #lastActiveMs: number;
+  /** `packagesRead` when #turnStartMs was taken. */
+  #packagesBefore = 0;
+  /** Made once, when the first handler returns a promise. */
+  #follower: { readonly onSettled: () => void; readonly onRejected: (thrown: unknown) => void } | undefined;
 
-  constructor(owner: InboundOwner<In>, connection: Connection, wheel: Wheel, settings: InboundSettings<In>) {
+  constructor(owner: InboundOwner<In, Out>, settings: InboundSettings<In>, listener: EventListenerLike<In, Out>) {
     this.#owner = owner;
-    this.#connection = connection;
-    this.#wheel = wheel;
-    this.#reader = new PackageReader(settings.reader, this, settings.maxPackageBytes, owner.session);
-    this.#concurrentMessages = settings.concurrentMessages;
-    this.#pool = settings.taskPool;
-    this.#turnStartMs = wheel.now();
-    this.lastActiveMs = this.#turnStartMs;
-    this.#reader.stop();
+    this.#session = owner.session;
+    this.#listener = listener;
+    this.#settings = settings;
+    this.#turnStartMs = this.#now();
+    this.#lastActiveMs = this.#turnStartMs;
+  }
+
+  /** Whole milliseconds: a small integer takes no memory of its own in an object, a fraction does. */
+  #now(): number {
+    return Math.floor(this.#owner.wheel.now());
+  }
+
+  /** When the last complete package came (or `touch` was called), by the wheel's clock. */
+  get lastActiveMs(): number {
+    return this.packagesRead === this.#packagesBefore ? this.#lastActiveMs : this.#turnStartMs;
+  }
+
+  touch(): void {
+    this.#startTurn();
+    this.#lastActiveMs = this.#turnStartMs;
+  }
+
+  /** One look at the clock for all packages of a turn. */
+  #startTurn(): void {
+    this.#lastActiveMs = this.lastActiveMs;
+    this.#packagesBefore = this.packagesRead;
+    this.#turnStartMs = this.#now();
   }
 
   get bufferedBytes(): number {
-    return this.#reader.bufferedBytes;
+    return this.#reader === undefined ? 0 : this.#reader.bufferedBytes;
   }
 
   /** Whether a package has begun, and nothing but the peer keeps it from being completed. */
   get isWaitingForPeer(): boolean {
-    return this.partialSinceMs > 0 && this.#holds === 0;
+    return this.partialSinceMs >= 0 && this.#holds === 0;
+  }
+
+  /** Until when the peer was held back, and so could not be heard: now, while it is. */
+  get deafUntilMs(): number {
+    return this.#holds === 0 ? this.#resumedMs : this.#now();
   }
 
   /** Nothing is left to do but to wait for bytes. */
   get isIdle(): boolean {
-    return this.running === 0 && this.#holds === 0;
+    return this.#holds === 0 && !this.isHandling;
+  }
+
+  /** Whether a handler has been called and not returned yet, or its promise is pending. */
+  get isHandling(): boolean {
+    return this.running > 0 || this.#reader?.isDecoding === true;
   }
 
   /** `onOpen` has settled: packages may come. */
@@ -97,64 +140,97 @@ export class Inbound<In> implements PackageSink<In> {
     if (this.running === 0) this.#owner.onIdle();
   }
 
-  configure(settings: InboundSettings<In>): void {
-    this.#reader.configure(settings.reader, settings.maxPackageBytes);
-    this.#concurrentMessages = settings.concurrentMessages;
-    this.#pool = settings.taskPool;
+  configure(settings: InboundSettings<In>, listener: EventListenerLike<In, Out>): void {
+    this.#listener = listener;
+    this.#settings = settings;
+    this.#reader?.configure(settings.reader, settings.maxPackageBytes);
+    if (this.running < this.#settings.concurrentMessages) this.release(Hold.BUSY);
+    else if ((this.#holds & Hold.OPENING) === 0) this.hold(Hold.BUSY);
   }
 
   onBytes(bytes: Buffer): void {
+    if ((this.#holds & Hold.CLOSING) !== 0) return;
     const before = this.packagesRead;
-    this.#turnStartMs = this.#wheel.now();
-    this.#reader.feed(bytes);
+    this.#startTurn();
+    this.#getReader().feed(bytes);
     this.#afterDecoding(before);
+  }
+
+  #getReader(): PackageReader<In> {
+    if (this.#reader === undefined) {
+      this.#reader = borrowReader(this.#settings.reader, this, this.#settings.maxPackageBytes, this.#session);
+      if (this.#holds !== 0) this.#reader.stop();
+    }
+    return this.#reader;
   }
 
   // --- one package ---
 
   onPackage(pkg: In): boolean {
     this.packagesRead++;
-    this.lastActiveMs = this.#turnStartMs;
-    if (this.#pool === undefined) {
-      let result: unknown;
+    const pool = this.#settings.taskPool;
+    if (pool !== undefined) {
+      this.#runInPool(pool, pkg);
+    } else {
       try {
-        result = this.#owner.handle(pkg);
+        const result: unknown = this.#listener.onMessage(this.#session, pkg);
+        if (result !== undefined) this.#followIfPending(result);
       } catch (thrown) {
         this.#owner.onHandlerFailure(thrown);
       }
-      if (isThenable(result)) this.#follow(result);
-    } else {
-      this.#runInPool(this.#pool, pkg);
     }
-    if ((this.packagesRead & 63) === 0 && this.#wheel.now() - this.#turnStartMs > SLICE_MS) this.#endSlice();
+    if ((this.packagesRead & 63) === 0) this.#checkSlice();
     return this.#holds === 0;
   }
 
   onPackageError(error: PeerError | ListenerError): void {
+    if (log.codec.enabled) log.codec('session %d: %s: %s', this.#session.id, error.code, oneLine(error.message));
     if (error.name === 'PeerError' && error.recoverable) this.#owner.onNotice(error);
     else this.#owner.onFailure(error);
   }
 
+  #followIfPending(result: unknown): void {
+    if (isThenable(result)) this.#follow(result);
+  }
+
   #follow(result: PromiseLike<unknown>): void {
-    this.#onSettled ??= () => this.#settled();
-    this.#onRejected ??= (thrown) => {
-      this.#onTaskFailure(thrown);
-      this.#settled();
+    this.#follower ??= {
+      onSettled: () => this.#settled(),
+      onRejected: (thrown) => {
+        this.#owner.onHandlerFailure(thrown);
+        this.#settled();
+      },
     };
+    this.#countRunning();
+    result.then(this.#follower.onSettled, this.#follower.onRejected);
+  }
+
+  #countRunning(): void {
     this.running++;
-    if (this.running >= this.#concurrentMessages) this.hold(Hold.BUSY);
-    result.then(this.#onSettled, this.#onRejected);
+    if (this.running >= this.#settings.concurrentMessages) this.hold(Hold.BUSY);
   }
 
   #runInPool(pool: TaskPool, pkg: In): void {
-    const task = pool.run(() => this.#owner.handle(pkg), { signal: this.#owner.signal });
-    this.#follow(task);
+    this.#countRunning();
+    void pool
+      .run(() => this.#handleInPool(pkg), { signal: this.#owner.signal })
+      .catch((thrown: unknown) => this.#onPoolFailure(pool, thrown))
+      .then(() => this.#settled());
   }
 
-  #onTaskFailure(thrown: unknown): void {
-    if (this.#pool === undefined || !(thrown instanceof StateError)) {
+  /** What the handler throws is its own failure, also when it comes from another pool. */
+  async #handleInPool(pkg: In): Promise<void> {
+    try {
+      await this.#listener.onMessage(this.#session, pkg);
+    } catch (thrown) {
       this.#owner.onHandlerFailure(thrown);
-    } else if (thrown.code === 'TASK_REJECTED' && this.#pool.overflow === 'drop') {
+    }
+  }
+
+  #onPoolFailure(pool: TaskPool, thrown: unknown): void {
+    if (!(thrown instanceof StateError)) {
+      this.#owner.onHandlerFailure(thrown);
+    } else if (thrown.code === 'TASK_REJECTED' && pool.overflow === 'drop') {
       this.droppedPackages++;
     } else if (thrown.code === 'TASK_REJECTED' || thrown.code === 'POOL_CLOSED') {
       this.#owner.onFailure(thrown);
@@ -165,19 +241,19 @@ export class Inbound<In> implements PackageSink<In> {
 
   #settled(): void {
     this.running--;
-    if ((this.#holds & Hold.BUSY) !== 0) {
+    if ((this.#holds & Hold.BUSY) !== 0 && this.running < this.#settings.concurrentMessages) {
       // A chain of handlers that settle at once never leaves the microtask queue: look at the clock now and then.
-      if ((this.packagesRead & 15) === 0 && this.#wheel.now() - this.#turnStartMs > SLICE_MS) this.#endSlice();
+      if ((this.packagesRead & 15) === 0) this.#checkSlice();
       this.release(Hold.BUSY);
     }
     if (this.running === 0) this.#owner.onIdle();
   }
 
-  #endSlice(): void {
-    if ((this.#holds & Hold.SLICE) !== 0) return;
+  #checkSlice(): void {
+    if (this.#now() - this.#turnStartMs <= SLICE_MS || (this.#holds & Hold.SLICE) !== 0) return;
     this.hold(Hold.SLICE);
-    this.#wheel.clock.yield(() => {
-      this.#turnStartMs = this.#wheel.now();
+    this.#owner.wheel.clock.yield(() => {
+      this.#startTurn();
       this.release(Hold.SLICE);
     });
   }
@@ -186,7 +262,7 @@ export class Inbound<In> implements PackageSink<In> {
 
   hold(reason: number): void {
     this.#holds |= reason;
-    this.#reader.stop();
+    this.#reader?.stop();
     if (reason === Hold.PAUSED) this.#pauseConnection();
   }
 
@@ -195,36 +271,44 @@ export class Inbound<In> implements PackageSink<In> {
     this.#holds &= ~reason;
     if (this.#holds !== 0) return;
     const before = this.packagesRead;
-    this.#reader.resume();
-    this.#afterDecoding(before);
+    this.#reader?.resume();
+    this.#afterDecoding(before, true);
     if (this.#holds === 0 && this.#isConnectionPaused) {
       this.#isConnectionPaused = false;
-      this.#connection.resume();
+      this.#resumedMs = this.#now();
+      this.#owner.connection.resume();
     }
   }
 
   /** The peer has sent its last byte and everything before it was decoded: what is left is a cut package. */
   end(): number {
-    this.partialSinceMs = 0;
-    return this.#reader.end();
+    this.partialSinceMs = -1;
+    return this.#reader === undefined ? 0 : this.#reader.end();
   }
 
   /** No further package is handled; what is buffered is dropped. */
   stop(): void {
     this.#holds |= Hold.CLOSING;
-    this.partialSinceMs = 0;
-    this.#reader.discard();
+    this.partialSinceMs = -1;
+    this.#reader?.discard();
   }
 
-  #afterDecoding(packagesBefore: number): void {
+  /** `isLate`: what was decoded had come before, so that its time is not that of the turn. */
+  #afterDecoding(packagesBefore: number, isLate = false): void {
+    const reader = this.#reader;
+    const isPristine = reader === undefined || reader.isPristine;
+    if (isPristine && reader !== undefined) {
+      this.#reader = undefined;
+      returnReader(reader);
+    }
     if (this.#holds !== 0) {
-      if (this.#reader.bufferedBytes > READ_AHEAD_BYTES) this.#pauseConnection();
+      if (this.bufferedBytes > READ_AHEAD_BYTES) this.#pauseConnection();
       return;
     }
-    if (!this.#reader.isMidPackage) {
-      this.partialSinceMs = 0;
-    } else if (this.partialSinceMs === 0 || this.packagesRead !== packagesBefore) {
-      this.partialSinceMs = this.#turnStartMs;
+    if (isPristine || !reader.isMidPackage) {
+      this.partialSinceMs = -1;
+    } else if (this.partialSinceMs < 0 || this.packagesRead !== packagesBefore) {
+      this.partialSinceMs = isLate ? this.#now() : this.#turnStartMs;
       this.#owner.onPartial();
     }
     if (this.running === 0) this.#owner.onIdle();
@@ -233,10 +317,6 @@ export class Inbound<In> implements PackageSink<In> {
   #pauseConnection(): void {
     if (this.#isConnectionPaused) return;
     this.#isConnectionPaused = true;
-    this.#connection.pause();
+    this.#owner.connection.pause();
   }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }

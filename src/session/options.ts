@@ -1,6 +1,7 @@
 import {
   applyOptions,
   checkBoolean,
+  checkFunction,
   checkInteger,
   checkMethods,
   checkMs,
@@ -40,13 +41,22 @@ export interface SessionOptions<In, Out> extends SendLimits {
   readonly idleTimeoutMs: number;
   readonly heartbeat: Heartbeat<In, Out> | undefined;
   readonly drainTimeoutMs: number;
+  readonly openTimeoutMs: number;
   readonly concurrentMessages: number;
   readonly taskPool: TaskPool | undefined;
   readonly listenerErrorPolicy: 'close' | 'continue';
   readonly halfOpen: boolean;
 }
 
-export const SESSION_DEFAULTS: SessionOptions<never, never> = {
+/** Options of which nothing depends on the types of packages yet, so that they fit any. */
+export type Defaults<Options> = Omit<Options, 'reader' | 'writer' | 'listener' | 'heartbeat'> & {
+  readonly reader: undefined;
+  readonly writer: undefined;
+  readonly listener: undefined;
+  readonly heartbeat: undefined;
+};
+
+export const SESSION_DEFAULTS: Defaults<SessionOptions<never, never>> = {
   reader: undefined,
   writer: undefined,
   listener: undefined,
@@ -60,6 +70,7 @@ export const SESSION_DEFAULTS: SessionOptions<never, never> = {
   idleTimeoutMs: 0,
   heartbeat: undefined,
   drainTimeoutMs: 3_000,
+  openTimeoutMs: 10_000,
   lowWaterMarkBytes: 65_536,
   highWaterMarkBytes: 262_144,
   maxQueueBytes: 4_194_304,
@@ -113,6 +124,9 @@ export function withWriter<Out, In = never>(writer: PkgWriter<Out>): SessionOpti
 /** Who gets the events: an EventListener or an object of its shape. Required. */
 export function withEventListener<In, Out>(listener: EventListenerLike<In, Out>): SessionOption<In, Out, 'listener'> {
   checkMethods('withEventListener', listener, ['onMessage']);
+  for (const name of ['onOpen', 'onCron', 'onDrain', 'onEnd', 'onError', 'onClose'] as const) {
+    if (listener[name] !== undefined) checkFunction(`withEventListener ${name}`, listener[name]);
+  }
   return (options) => {
     options.listener = listener;
   };
@@ -187,11 +201,13 @@ export function withIdleTimeoutMs(timeoutMs: number): Plain<'idleTimeoutMs'> {
 
 /** Ping a silent peer, and close (HEARTBEAT) one that stays silent. Default: none. */
 export function withHeartbeat<In, Out>(heartbeat: Heartbeat<In, Out>): SessionOption<In, Out, 'heartbeat'> {
+  if (typeof heartbeat !== 'object' || heartbeat === null)
+    throw invalid('withHeartbeat', 'an object with intervalMs and timeoutMs', heartbeat);
   const { intervalMs, timeoutMs, ping } = heartbeat;
   checkMs('withHeartbeat intervalMs', intervalMs);
   checkMs('withHeartbeat timeoutMs', timeoutMs);
   if (timeoutMs <= intervalMs) throw invalid('withHeartbeat timeoutMs', `more than intervalMs (${intervalMs})`, timeoutMs);
-  if (ping !== undefined && typeof ping !== 'function') throw invalid('withHeartbeat ping', 'a function', ping);
+  if (ping !== undefined) checkFunction('withHeartbeat ping', ping);
   return (options) => {
     options.heartbeat = heartbeat;
   };
@@ -205,6 +221,17 @@ export function withDrainTimeoutMs(timeoutMs: number): Plain<'drainTimeoutMs'> {
   checkMs('withDrainTimeoutMs', timeoutMs, 0);
   return (options) => {
     options.drainTimeoutMs = timeoutMs;
+  };
+}
+
+/**
+ * `newSession` must have settled within this time, else the connection is closed; until then it counts as a session and is not
+ * read. Default 10 000; 0 = off.
+ */
+export function withOpenTimeoutMs(timeoutMs: number): Plain<'openTimeoutMs'> {
+  checkMs('withOpenTimeoutMs', timeoutMs, 0);
+  return (options) => {
+    options.openTimeoutMs = timeoutMs;
   };
 }
 

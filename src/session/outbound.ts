@@ -1,5 +1,6 @@
 import { appendEncoded, ByteWriter } from '../base/byte-writer.ts';
-import { describeThrown, ListenerError, PorticoError, StateError } from '../base/errors.ts';
+import { publish } from '../base/diagnostics.ts';
+import { describeThrown, ListenerError, PeerError, PorticoError, StateError } from '../base/errors.ts';
 import { after, type Wheel } from '../base/wheel.ts';
 import type { PkgContext, PkgWriter } from '../codec/pkg-handler.ts';
 import type { Connection, SendReceipt } from '../transport/connection.ts';
@@ -20,17 +21,18 @@ export interface WriteOptions {
 /** Encodes a package into the connection's batch; throws, with nothing sent, when that fails. Returns the encoded size. */
 export function encodePackage<Out>(
   connection: Connection,
-  writer: PkgWriter<Out>,
+  writer: PkgWriter<Out> | undefined,
   context: PkgContext,
   pkg: Out,
   maxPackageBytes: number,
 ): number {
+  if (writer === undefined) throw new StateError('WRONG_STATE', 'send: expected a session with a PkgHandler');
   const out = connection.beginPackage();
   try {
     const encoded = writer.write(pkg, context, out);
     if (encoded !== undefined) appendEncoded(out, encoded);
     const size = out.length;
-    if (maxPackageBytes > 0 && size > maxPackageBytes) throw tooLarge(size, maxPackageBytes);
+    if (size > maxPackageBytes) throw tooLarge(context, size, maxPackageBytes);
     return size;
   } catch (thrown) {
     connection.cancelPackage();
@@ -41,7 +43,7 @@ export function encodePackage<Out>(
 let spare: ByteWriter | undefined = new ByteWriter();
 
 /** Encodes a package once, into memory of its own, for all sessions with this writer. */
-export function encodeShared<Out>(writer: PkgWriter<Out>, context: PkgContext, pkg: Out, maxPackageBytes: number): Uint8Array {
+export function encodeShared<Out>(writer: PkgWriter<Out>, context: PkgContext, pkg: Out): Uint8Array {
   // A PkgHandler that broadcasts from inside `write` finds the writer taken.
   const out = spare ?? new ByteWriter();
   spare = undefined;
@@ -50,7 +52,6 @@ export function encodeShared<Out>(writer: PkgWriter<Out>, context: PkgContext, p
     const encoded = writer.write(pkg, context, out);
     if (encoded !== undefined) appendEncoded(out, encoded);
     const size = out.length;
-    if (maxPackageBytes > 0 && size > maxPackageBytes) throw tooLarge(size, maxPackageBytes);
     return Buffer.concat(out.take(), size);
   } catch (thrown) {
     out.take();
@@ -66,8 +67,10 @@ function encodeError(thrown: unknown): PorticoError {
   return new ListenerError('ENCODE_FAILED', 'write', `PkgHandler.write failed: ${describeThrown(thrown)}`, { cause: thrown });
 }
 
-function tooLarge(size: number, maxPackageBytes: number): StateError {
-  return new StateError('ENCODED_TOO_LARGE', `expected a package of at most ${maxPackageBytes} bytes, given ${size}`);
+export function tooLarge(session: PkgContext, size: number, maxPackageBytes: number): StateError {
+  const error = new StateError('ENCODED_TOO_LARGE', `expected a package of at most ${maxPackageBytes} bytes, given ${size}`);
+  publish('limit', () => ({ limit: 'package', session, error }));
+  return error;
 }
 
 /** Follows one write until the operating system has it: the promise that writePkg returns. */
@@ -115,4 +118,26 @@ export class PendingWrite implements SendReceipt {
     this.#cancelTimer?.();
     if (this.#onAbort !== undefined) this.#signal?.removeEventListener('abort', this.#onAbort);
   }
+}
+
+/** Ends the wait for a write at its time-out or when its signal is aborted. A package that was cut then fails the session. */
+export function watchWrite(
+  write: PendingWrite,
+  options: WriteOptions,
+  life: { readonly connection: Connection; readonly host: { readonly wheel: Wheel }; onFailure(error: PeerError): void },
+): void {
+  const { timeoutMs, signal } = options;
+  if (timeoutMs === undefined && signal === undefined) return;
+  const { connection, host } = life;
+  const onLate = (): void => {
+    const error = new PeerError('WRITE_TIMEOUT', `the package was not taken within ${timeoutMs} ms`);
+    const isCut = !connection.unsend(write);
+    write.onUnsent(error);
+    if (isCut) life.onFailure(error);
+  };
+  const onAborted = (): void => {
+    connection.unsend(write);
+    write.onUnsent(new StateError('ABORTED', 'write: the signal was aborted', { cause: signal?.reason }));
+  };
+  write.watch(options, host.wheel, onLate, onAborted);
 }

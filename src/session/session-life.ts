@@ -1,83 +1,66 @@
+import { setMaxListeners } from 'node:events';
 import { publish } from '../base/diagnostics.ts';
-import {
-  ConfigError,
-  describeThrown,
-  ListenerError,
-  type ListenerPhase,
-  PeerError,
-  PorticoError,
-  StateError,
-  TransportError,
-} from '../base/errors.ts';
-import { log, oneLine } from '../base/log.ts';
-import { after } from '../base/wheel.ts';
+import { ConfigError, type PeerError, type PorticoError, StateError } from '../base/errors.ts';
+import { log } from '../base/log.ts';
+import { after, settledInTime, type Wheel } from '../base/wheel.ts';
+import type { PkgWriter } from '../codec/pkg-handler.ts';
 import type { Connection, ConnectionSink } from '../transport/connection.ts';
 import type { CloseCallbacks } from './close-callbacks.ts';
-import { CLOSE_STATUS, type CloseCode, type CloseReason, closeCodeOf } from './close-reason.ts';
+import { CLOSE_STATUS, type CloseReason, type CloseRequest, requestForDestroy, requestForEnd, requestForFailure } from './close-reason.ts';
 import { runClosing } from './closing.ts';
 import { SessionWatch, type Watched } from './cron.ts';
 import { DrainWaiters } from './drain-waiters.ts';
 import { type EventListenerLike, overrides } from './event-listener.ts';
-import { Hold, Inbound, type InboundOwner } from './inbound.ts';
+import { Hold, hasReader, Inbound, type InboundOwner } from './inbound.ts';
+import { type Caller, callListener, listenerError, logFailure, onListenerFailure, sendPing, tellError } from './listener-calls.ts';
 import type { SessionOptions } from './options.ts';
-import type { PendingWrite, WriteOptions } from './outbound.ts';
 import type { PackageIterator } from './package-iterator.ts';
+import { PeerEnd } from './peer-end.ts';
 import type { Session } from './session.ts';
+import { SessionEnd, sessionClosed } from './session-end.ts';
 import type { NewSession, SessionHost } from './session-host.ts';
 import { moveTo, type SessionState } from './session-state.ts';
-
-/** Why and how a session is to be closed. */
-export interface CloseRequest {
-  readonly code: CloseCode;
-  readonly by: CloseReason['by'];
-  readonly text: string;
-  readonly error?: PorticoError;
-  /** Nothing is flushed. */
-  readonly isForced?: boolean;
-  readonly drainTimeoutMs?: number;
-  readonly truncatedBytes?: number;
-}
 
 /**
  * A session from the inside: its state, what its connection, its packages and its clock report, and the one route that every
  * failure takes. `Session` is the face that programs hold.
  */
-export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, Watched {
+export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In, Out>, Watched, Caller<In, Out> {
   readonly session: Session<In, Out>;
   readonly connection: Connection;
   readonly host: SessionHost<In, Out>;
   options: SessionOptions<In, Out>;
   state: SessionState = 'opening';
   packagesWritten = 0;
+  /** Open, and not finished by `end`. */
+  canSend = false;
+  /** From the options, for the sending path. */
+  writer: PkgWriter<Out> | undefined;
+  maxSendBytes = 0;
+  stampsSent = false;
   lastSentMs: number;
-  inbound: Inbound<In> | undefined;
+  inbound: Inbound<In, Out> | undefined;
   callbacks: CloseCallbacks | undefined;
   iterator: PackageIterator<In> | undefined;
   reason: CloseReason | undefined;
-  hasPeerEnded = false;
-  #listener: EventListenerLike<In, Out> | undefined;
+  peerEnd: PeerEnd<In, Out> | undefined;
+  listener: EventListenerLike<In, Out> | undefined;
   #watch: SessionWatch | undefined;
   #controller: AbortController | undefined;
   #drainWaiters: DrainWaiters | undefined;
-  #closed: Promise<CloseReason> | undefined;
-  #resolveClosed: ((reason: CloseReason | PromiseLike<CloseReason>) => void) | undefined;
+  /** Made when somebody waits for the end, or it begins. */
+  #end: SessionEnd | undefined;
   #closing: Promise<CloseReason> | undefined;
-  #resolveGone: (() => void) | undefined;
-  #resolveFinished: (() => void) | undefined;
-  #resolveHandled: (() => void) | undefined;
-  #cancelEndTimer: (() => void) | undefined;
-  #closeWhenHandled: (() => void) | undefined;
   #wasOpened = false;
-  #isEndDecoded = false;
   #isGone = false;
-  #isCronRunning = false;
 
   constructor(session: Session<In, Out>, connection: Connection, options: SessionOptions<In, Out>, host: SessionHost<In, Out>) {
     this.session = session;
     this.connection = connection;
     this.options = options;
     this.host = host;
-    this.lastSentMs = host.wheel.now();
+    this.lastSentMs = Math.floor(host.wheel.now());
+    this.#useOptions();
   }
 
   // --- opening ---
@@ -85,23 +68,25 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
   /** Runs `newSession`, then opens. Resolves with whether the session has opened; never rejects. */
   async start(newSession: NewSession<In, Out> | undefined): Promise<boolean> {
     try {
-      await newSession?.(this.session);
+      await settledInTime(newSession?.(this.session), this.options.openTimeoutMs, this.wheel);
       if (this.state !== 'opening') return false;
-      const { reader, writer, listener } = this.options;
-      if (reader === undefined || writer === undefined || listener === undefined) {
+      const { options } = this;
+      const { writer, listener } = options;
+      if (!hasReader(options) || writer === undefined || listener === undefined) {
         throw new ConfigError(
           'MISSING_OPTION',
           'expected withPkgHandler and withEventListener, for the endpoint or in newSession, given less',
         );
       }
-      this.inbound = new Inbound(this, this.connection, this.host.wheel, { ...this.options, reader });
-      this.#listener = listener;
+      this.inbound = new Inbound(this, options, this.iterator ?? listener);
+      this.listener = listener;
     } catch (thrown) {
       const error = thrown instanceof ConfigError ? thrown : listenerError('newSession', thrown);
       void this.close({ code: 'INTERNAL', by: 'local', text: error.message, error, isForced: true });
       return false;
     }
     this.state = moveTo(this.state, 'open');
+    this.canSend = true;
     this.#wasOpened = true;
     this.connection.open(this, this.options);
     this.#applyTiming();
@@ -113,31 +98,46 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
   }
 
   /** Packages wait until onOpen has settled. */
-  async #callOnOpen(inbound: Inbound<In>): Promise<void> {
+  async #callOnOpen(inbound: Inbound<In, Out>): Promise<void> {
     try {
-      await this.#listener?.onOpen?.(this.session);
+      await this.listener?.onOpen?.(this.session);
     } catch (thrown) {
-      this.#onListenerFailure('open', thrown);
+      onListenerFailure(this, 'open', thrown);
     }
     inbound.onOpened();
   }
 
   /** Takes changed options into use. */
   configure(options: SessionOptions<In, Out>): void {
-    const before = this.options;
     this.options = options;
+    this.#useOptions();
     if (this.inbound === undefined || this.state !== 'open') return;
-    const { reader, listener } = options;
-    if (reader !== undefined) this.inbound.configure({ ...options, reader });
-    this.#listener = listener;
+    const { listener } = options;
+    if (hasReader(options) && listener !== undefined) this.inbound.configure(options, this.iterator ?? listener);
+    this.listener = listener;
     this.connection.limitSending(options);
-    const periods = ['cronPeriodMs', 'heartbeat', 'readerIdleMs', 'writerIdleMs', 'idleTimeoutMs'] as const;
-    if (listener !== before.listener || periods.some((period) => options[period] !== before[period])) this.#applyTiming();
+    this.#applyTiming();
+  }
+
+  /** Packages go to a loop over the session, or to the listener again. */
+  receiveBy(iterator: PackageIterator<In> | undefined): void {
+    this.iterator = iterator;
+    this.configure(this.options);
+  }
+
+  #useOptions(): void {
+    const { writer, maxPackageBytes, writerIdleMs, idleTimeoutMs } = this.options;
+    this.writer = writer;
+    this.maxSendBytes = maxPackageBytes === 0 ? Number.POSITIVE_INFINITY : maxPackageBytes;
+    this.stampsSent = writerIdleMs + idleTimeoutMs > 0;
   }
 
   #applyTiming(): void {
+    // What was held back before may have been handled, and have closed the session.
+    if (this.state !== 'open') return;
     const { heartbeat, readerIdleMs, writerIdleMs, idleTimeoutMs } = this.options;
-    if (this.hasCron || heartbeat !== undefined || readerIdleMs + writerIdleMs + idleTimeoutMs > 0) this.#getWatch().restart();
+    const isMidway = this.waitingForPackageSinceMs >= 0 || this.stalledBytes > 0;
+    if (this.hasCron || heartbeat !== undefined || readerIdleMs + writerIdleMs + idleTimeoutMs > 0 || isMidway) this.#getWatch().restart();
     else this.#watch?.restart();
   }
 
@@ -152,9 +152,9 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
     this.inbound?.onBytes(bytes);
   }
 
-  onDrain(): void {
+  onDrain(wasFull: boolean): void {
     this.#drainWaiters?.resolveAll();
-    this.#callListener('drain', 'onDrain');
+    if (wasFull) callListener(this, 'drain', 'onDrain');
   }
 
   onBlocked(): void {
@@ -166,104 +166,56 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
   }
 
   onFinished(): void {
-    this.#resolveFinished?.();
+    this.#end?.finished();
   }
 
   onEnd(): void {
-    this.hasPeerEnded = true;
-    this.#boundEnd();
-    this.onIdle();
+    if (this.inbound === undefined) return;
+    this.peerEnd = new PeerEnd(this, this.inbound);
+    this.peerEnd.onIdle();
   }
 
   onClose(error: PorticoError | undefined): void {
     this.#isGone = true;
-    this.#resolveGone?.();
-    if (error === undefined) void this.close({ code: 'PEER_CLOSED', by: 'peer', text: 'the connection has ended', isForced: true });
-    else
-      void this.close({
-        code: closeCodeOf(error),
-        by: 'network',
-        text: error.message,
-        error,
-        isForced: true,
-        truncatedBytes: this.inbound?.bufferedBytes ?? 0,
-      });
+    this.#end?.gone();
+    void this.close(requestForEnd(error, this.inbound?.bufferedBytes ?? 0));
   }
 
   // --- from the receiving half ---
 
+  get wheel(): Wheel {
+    return this.host.wheel;
+  }
+
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
+      // Everything that is done for the session may depend on it.
+      setMaxListeners(0, this.#controller.signal);
       if (this.#closing !== undefined) this.#controller.abort(new StateError('SESSION_CLOSED', 'the session has closed'));
     }
     return this.#controller.signal;
   }
 
-  handle(pkg: In): unknown {
-    if (this.state !== 'open') return undefined;
-    return this.#listener?.onMessage(this.session, pkg);
-  }
-
   onHandlerFailure(thrown: unknown): void {
-    this.#onListenerFailure('message', thrown);
+    onListenerFailure(this, 'message', thrown);
   }
 
   onFailure(error: PorticoError): void {
-    // A peer that takes no bytes cannot be flushed to.
-    const isForced = error.code === 'SLOW_READER' || error.code === 'WRITE_TIMEOUT';
-    const text = error.message;
-    void this.close({ code: closeCodeOf(error), by: error.name === 'PeerError' ? 'peer' : 'local', text, error, isForced });
+    void this.close(requestForFailure(error));
   }
 
   onNotice(error: PorticoError): void {
-    publish('sessionError', () => ({ session: this.session, error }));
-    const listener = this.#listener ?? this.options.listener;
-    if (listener === undefined || !overrides(listener, 'onError')) {
-      this.host.logger.warn(`session ${this.session.id}: ${error.code}: ${oneLine(error.message)}`);
-      return;
-    }
-    try {
-      listener.onError?.(this.session, error);
-    } catch (thrown) {
-      this.#logFailure('onError', thrown);
-    }
+    tellError(this, error);
   }
 
   onIdle(): void {
-    this.#resolveHandled?.();
-    this.#closeWhenHandled?.();
-    const inbound = this.inbound;
-    if (!this.hasPeerEnded || this.state !== 'open' || inbound === undefined || !inbound.isIdle) return;
-    let truncatedBytes = 0;
-    if (!this.#isEndDecoded) {
-      this.#isEndDecoded = true;
-      truncatedBytes = inbound.end();
-      // A last package was made of the rest, and its handler is still at it.
-      if (!inbound.isIdle && truncatedBytes === 0) return;
-    }
-    if (truncatedBytes > 0) {
-      void this.close({ code: 'TRUNCATED', by: 'peer', text: 'the peer finished in the middle of a package', truncatedBytes });
-    } else if (!this.options.halfOpen) {
-      void this.close({ code: 'PEER_CLOSED', by: 'peer', text: 'the peer finished' });
-    } else {
-      this.#cancelEndTimer?.();
-      this.#callListener('end', 'onEnd');
-    }
+    this.#end?.handled();
+    this.peerEnd?.onIdle();
   }
 
   onPartial(): void {
     if (this.options.readTimeoutMs > 0) this.#getWatch().update();
-  }
-
-  /** Handlers still running when the peer has finished may take the drain time-out each, not for ever. */
-  #boundEnd(): void {
-    const handledBefore = this.inbound?.packagesRead;
-    this.#cancelEndTimer = after(this.host.wheel, Math.max(1, this.options.drainTimeoutMs), () => {
-      if (this.state !== 'open' || (this.options.halfOpen && this.#isEndDecoded)) return;
-      if (this.inbound?.packagesRead !== handledBefore) this.#boundEnd();
-      else void this.close({ code: 'PEER_CLOSED', by: 'peer', text: 'the peer finished, and a handler did not in time' });
-    });
   }
 
   // --- from the watch ---
@@ -273,7 +225,7 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
   }
 
   get hasCron(): boolean {
-    return this.#listener !== undefined && overrides(this.#listener, 'onCron');
+    return this.listener !== undefined && overrides(this.listener, 'onCron');
   }
 
   get lastActiveMs(): number {
@@ -281,99 +233,58 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
   }
 
   get waitingForPackageSinceMs(): number {
-    return this.inbound?.isWaitingForPeer ? this.inbound.partialSinceMs : 0;
+    return this.inbound?.isWaitingForPeer ? this.inbound.partialSinceMs : -1;
+  }
+
+  get deafUntilMs(): number {
+    return this.inbound?.deafUntilMs ?? 0;
   }
 
   get stalledBytes(): number {
     return this.connection.stalledBytes;
   }
 
-  onCronDue(): void {
-    if (this.#isCronRunning || this.state !== 'open') return;
-    this.#isCronRunning = true;
-    this.#callListener('cron', 'onCron', () => {
-      this.#isCronRunning = false;
-    });
+  get takenBytes(): number {
+    return this.connection.bytesWritten - this.connection.stalledBytes;
+  }
+
+  onCronDue(settled: () => void): void {
+    callListener(this, 'cron', 'onCron', settled);
   }
 
   onPingDue(): void {
-    try {
-      const pkg = this.options.heartbeat?.ping?.(this.session);
-      if (pkg !== undefined) this.session.send(pkg);
-    } catch (thrown) {
-      this.#onListenerFailure('heartbeat', thrown);
-    }
+    sendPing(this);
   }
 
   onIdleTimeout(text: string): void {
     void this.close({ code: 'IDLE', by: 'local', text });
   }
 
-  // --- failures of user code ---
-
-  #callListener(phase: ListenerPhase, method: 'onCron' | 'onDrain' | 'onEnd', settled?: () => void): void {
-    try {
-      const result = this.#listener?.[method]?.(this.session);
-      if (result === undefined) settled?.();
-      else
-        result.then(settled, (thrown: unknown) => {
-          settled?.();
-          this.#onListenerFailure(phase, thrown);
-        });
-    } catch (thrown) {
-      settled?.();
-      this.#onListenerFailure(phase, thrown);
-    }
-  }
-
-  #onListenerFailure(phase: ListenerPhase, thrown: unknown): void {
-    const isTimeout = thrown instanceof StateError && thrown.code === 'TASK_TIMEOUT';
-    const error = isTimeout ? thrown : listenerError(phase, thrown);
-    if (this.state !== 'open') this.#logFailure(phase, thrown);
-    else if (this.options.listenerErrorPolicy === 'continue' && phase !== 'open') this.onNotice(error);
-    else void this.close({ code: closeCodeOf(error), by: 'local', text: error.message, error });
-  }
-
-  #logFailure(where: string, thrown: unknown): void {
-    this.host.logger.error(`session ${this.session.id}: ${where} failed: ${oneLine(describeThrown(thrown))}`);
-  }
-
   // --- sending ---
 
-  /** The clock is read only when a time-out needs it: this runs for every package sent. */
-  stampSent(): void {
-    if (this.options.writerIdleMs + this.options.idleTimeoutMs > 0) this.lastSentMs = this.host.wheel.now();
+  onPackageSent(): void {
+    this.packagesWritten++;
+    // The clock is read only when a time-out needs it: this runs for every package.
+    if (this.stampsSent) this.lastSentMs = Math.floor(this.host.wheel.now());
   }
 
-  watchWrite(write: PendingWrite, options: WriteOptions): void {
-    if (options.timeoutMs === undefined && options.signal === undefined) return;
-    const { connection } = this;
-    const onLate = (): void => {
-      const error = new PeerError('WRITE_TIMEOUT', `the package was not taken within ${options.timeoutMs} ms`);
-      const isCut = !connection.unsend(write);
-      write.onUnsent(error);
-      if (isCut) this.onFailure(error);
-    };
-    const onAborted = (): void => {
-      connection.unsend(write);
-      write.onUnsent(new StateError('ABORTED', 'write: the signal was aborted', { cause: options.signal?.reason }));
-    };
-    write.watch(options, this.host.wheel, onLate, onAborted);
+  end(): void {
+    if (!this.canSend) return;
+    this.canSend = false;
+    this.connection.end();
   }
 
   // --- waiting ---
 
   get closed(): Promise<CloseReason> {
-    this.#closed ??= new Promise((resolve) => {
-      this.#resolveClosed = resolve;
-      if (this.#closing !== undefined) resolve(this.#closing);
-    });
-    return this.#closed;
+    this.#end ??= new SessionEnd();
+    return this.#end.closed;
   }
 
   drained(signal: AbortSignal | undefined): Promise<void> {
-    if (this.state !== 'open') return Promise.reject(closedError());
+    if (!this.canSend) return Promise.reject(sessionClosed());
     if (this.connection.pendingBytes <= this.options.lowWaterMarkBytes) return Promise.resolve();
+    this.connection.isDrainExpected = true;
     this.#drainWaiters ??= new DrainWaiters();
     return this.#drainWaiters.wait(signal);
   }
@@ -382,13 +293,22 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
 
   /** Stops handling packages, and closes when the running handlers have replied. */
   closeAfterHandlers(request: CloseRequest): Promise<CloseReason> {
-    if (this.state !== 'open' || this.inbound === undefined || this.inbound.running === 0) return this.close(request);
-    this.inbound.hold(Hold.DRAINING);
+    const { inbound } = this;
+    if (this.state !== 'open' || inbound === undefined || !inbound.isHandling) return this.close(request);
+    inbound.hold(Hold.DRAINING);
+    // Called by a handler that has not returned yet: only then it is known whether there is a promise to wait for.
+    if (inbound.running === 0) queueMicrotask(() => void (inbound.running === 0 && this.onIdle()));
     const { closed } = this;
-    const cancel = after(this.host.wheel, request.drainTimeoutMs ?? this.options.drainTimeoutMs, () => void this.close(request));
-    this.#closeWhenHandled = () => {
+    const { wheel } = this.host;
+    const { drainTimeoutMs = this.options.drainTimeoutMs } = request;
+    const deadlineMs = wheel.now() + drainTimeoutMs;
+    // What the handlers leave of the time is for the flush.
+    const close = (): void => void this.close({ ...request, flushTimeoutMs: Math.max(0, deadlineMs - wheel.now()) });
+    const cancel = after(wheel, drainTimeoutMs, close);
+    this.#end ??= new SessionEnd();
+    this.#end.whenHandled = () => {
       cancel();
-      void this.close(request);
+      close();
     };
     return closed;
   }
@@ -401,45 +321,52 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
       return this.reason === undefined ? this.#closing : Promise.resolve(this.reason);
     }
     this.state = moveTo(this.state, 'closing');
+    this.canSend = false;
     this.#watch?.stop();
-    this.#cancelEndTimer?.();
-    this.#drainWaiters?.rejectAll(closedError());
-    this.#closing = this.#runClosing(request);
-    this.#controller?.abort(request.error ?? closedError());
+    this.peerEnd?.cancel();
+    this.#drainWaiters?.rejectAll(sessionClosed());
+    this.#end ??= new SessionEnd();
+    this.#closing = this.#runClosing(request, this.#end);
+    this.#end.resolve(this.#closing);
+    this.#controller?.abort(request.error ?? sessionClosed());
     this.iterator?.end(request.error);
-    this.#resolveClosed?.(this.#closing);
+    this.iterator = undefined;
     return this.#closing;
   }
 
   destroy(error: Error | undefined): Promise<CloseReason> {
-    if (error === undefined) return this.close({ code: 'NORMAL', by: 'local', text: 'destroyed by this side', isForced: true });
-    const cause = error instanceof PorticoError ? error : new TransportError('TRANSPORT_FAILED', describeThrown(error), { cause: error });
-    return this.close({ code: closeCodeOf(cause), by: 'local', text: cause.message, error: cause, isForced: true });
+    return this.close(requestForDestroy(error));
   }
 
-  async #runClosing(request: CloseRequest): Promise<CloseReason> {
+  async #runClosing(request: CloseRequest, end: SessionEnd): Promise<CloseReason> {
     const { inbound, connection, host } = this;
-    const { code, by, text, error, truncatedBytes = 0 } = request;
+    const { code, by, text, error, truncatedBytes = 0, drainTimeoutMs = this.options.drainTimeoutMs } = request;
     let unsentBytes = 0;
     inbound?.stop();
     // A connection that was never opened is opened now, to see its end.
     if (!this.#wasOpened) connection.open(this, this.options);
-    const wait = (isOver: boolean, store: (resolve: () => void) => void): Promise<void> =>
-      isOver ? Promise.resolve() : new Promise(store);
     const isForced = request.isForced === true || this.#isGone;
     const reason = await runClosing({
       wheel: host.wheel,
-      drainTimeoutMs: request.drainTimeoutMs ?? this.options.drainTimeoutMs,
+      drainTimeoutMs,
+      flushTimeoutMs: request.flushTimeoutMs ?? drainTimeoutMs,
       isForced,
-      finished: wait(isForced, (resolve) => {
-        this.#resolveFinished = resolve;
-      }),
-      gone: wait(this.#isGone, (resolve) => {
-        this.#resolveGone = resolve;
-      }),
-      handled: wait(inbound === undefined || inbound.running === 0, (resolve) => {
-        this.#resolveHandled = resolve;
-      }),
+      finished: isForced
+        ? Promise.resolve()
+        : new Promise((resolve) => {
+            end.finished = resolve;
+          }),
+      gone: this.#isGone
+        ? Promise.resolve()
+        : new Promise((resolve) => {
+            end.gone = resolve;
+          }),
+      handled: () =>
+        inbound === undefined || inbound.running === 0
+          ? Promise.resolve()
+          : new Promise((resolve) => {
+              end.whenHandled = resolve;
+            }),
       sendEnd: () => connection.close(),
       abort: () => {
         unsentBytes = Math.max(unsentBytes, connection.pendingBytes);
@@ -452,9 +379,9 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
       notifyError: () => {
         if (error !== undefined) this.onNotice(error);
       },
-      notifyClose: (settled) => (this.#wasOpened ? this.#listener?.onClose?.(this.session, settled) : undefined),
+      notifyClose: (settled) => (this.#wasOpened ? this.listener?.onClose?.(this.session, settled) : undefined),
       closeCallbacks: () => this.callbacks?.snapshot() ?? [],
-      onCallbackFailure: (thrown) => this.#logFailure('a close callback or onClose', thrown),
+      onCallbackFailure: (thrown) => logFailure(this, 'a close callback or onClose', thrown),
       onLate: (what) => host.logger.warn(`session ${this.session.id}: ${what} did not settle before the drain time-out`),
     });
     this.state = moveTo(this.state, 'closed');
@@ -463,12 +390,4 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In>, W
     if (log.session.enabled) log.session('closed %d %s', this.session.id, reason.code);
     return reason;
   }
-}
-
-function listenerError(phase: ListenerPhase, thrown: unknown): ListenerError {
-  return new ListenerError('LISTENER_FAILED', phase, `${phase}: ${describeThrown(thrown)}`, { cause: thrown });
-}
-
-function closedError(): StateError {
-  return new StateError('SESSION_CLOSED', 'the session is closing or closed');
 }

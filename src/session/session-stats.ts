@@ -1,3 +1,5 @@
+import { oneLine } from '../base/log.ts';
+
 /** A snapshot of a session's counters. Bytes are those of packages: inside TLS, not with it. */
 export class SessionStats {
   readonly id: number;
@@ -9,6 +11,7 @@ export class SessionStats {
   readonly bytesRead: number;
   readonly bytesWritten: number;
   readonly packagesRead: number;
+  /** Packages sent or waiting to be; not those that were dropped or taken back. */
   readonly packagesWritten: number;
   /** Packages lost to an overflow policy, in either direction. */
   readonly packagesDropped: number;
@@ -46,7 +49,7 @@ export class SessionStats {
   toString(): string {
     const { name, type, id, localAddress, remoteAddress } = this;
     return (
-      `session {${name}:${type}:${id}:${localAddress}<->${remoteAddress}}, Read Bytes: ${this.bytesRead}, ` +
+      `session {${oneLine(name)}:${type}:${id}:${localAddress}<->${remoteAddress}}, Read Bytes: ${this.bytesRead}, ` +
       `Write Bytes: ${this.bytesWritten}, Read Pkgs: ${this.packagesRead}, Write Pkgs: ${this.packagesWritten}`
     );
   }

@@ -1,17 +1,17 @@
 import { Attributes } from '../base/attributes.ts';
+import { toReference } from '../base/byte-writer.ts';
 import { type PorticoError, StateError } from '../base/errors.ts';
 import { checkMs, checkOneOf, type Option } from '../base/option.ts';
 import type { PkgContext } from '../codec/pkg-handler.ts';
 import type { Address, Connection } from '../transport/connection.ts';
 import { type CloseCallback, CloseCallbacks } from './close-callbacks.ts';
-import { CLOSE_STATUS, type CloseCode, type CloseReason } from './close-reason.ts';
-import type { EventListenerLike } from './event-listener.ts';
+import { CLOSE_STATUS, type CloseCode, type CloseReason, type CloseRequest } from './close-reason.ts';
 import { Hold } from './inbound.ts';
 import { buildSessionOptions, type SessionOptions } from './options.ts';
-import { encodePackage, PendingWrite, type WriteOptions, type WriteResult } from './outbound.ts';
+import { encodePackage, PendingWrite, type WriteOptions, type WriteResult, watchWrite } from './outbound.ts';
 import { PackageIterator } from './package-iterator.ts';
 import type { NewSession, SessionEndPoint, SessionHost } from './session-host.ts';
-import { type CloseRequest, SessionLife } from './session-life.ts';
+import { SessionLife } from './session-life.ts';
 import type { SessionState } from './session-state.ts';
 import { SessionStats } from './session-stats.ts';
 
@@ -63,9 +63,14 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
     return this.#life.state === 'closing' || this.#life.state === 'closed';
   }
 
+  /** Whether this side has finished sending: by `end`, or by closing. */
+  get hasEnded(): boolean {
+    return this.#life.state !== 'opening' && !this.#life.canSend;
+  }
+
   /** Whether the peer has finished sending. */
   get hasPeerEnded(): boolean {
-    return this.#life.hasPeerEnded;
+    return this.#life.peerEnd !== undefined;
   }
 
   get localAddress(): Address {
@@ -103,7 +108,7 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
 
   /** Counts as activity, as a received package does. */
   touch(): void {
-    if (this.#life.inbound !== undefined) this.#life.inbound.lastActiveMs = this.#life.host.wheel.now();
+    this.#life.inbound?.touch();
   }
 
   stats(): SessionStats {
@@ -118,7 +123,7 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
       bytesRead: connection.bytesRead,
       bytesWritten: connection.bytesWritten,
       packagesRead: inbound?.packagesRead ?? 0,
-      packagesWritten,
+      packagesWritten: packagesWritten - connection.lostPackages,
       packagesDropped: (inbound?.droppedPackages ?? 0) + connection.droppedPackages,
       writes: connection.writes,
       pendingBytes: connection.pendingBytes,
@@ -151,9 +156,9 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
     return this.#life.connection.pendingBytes;
   }
 
-  /** Whether the queue is at or below the high-water mark and the session open. */
+  /** Whether the queue is at or below the high-water mark, the session open and not finished by `end`. */
   get isWritable(): boolean {
-    return this.state === 'open' && this.pendingBytes <= this.#life.options.highWaterMarkBytes;
+    return this.#life.canSend && this.pendingBytes <= this.#life.options.highWaterMarkBytes;
   }
 
   /**
@@ -164,8 +169,11 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
    */
   send(pkg: Out): boolean {
     const life = this.#life;
-    if (life.state !== 'open') return this.#sendTooEarly();
-    return this.#queue(life, pkg, undefined);
+    if (!life.canSend) return this.#sendTooEarly();
+    this.#encode(life, pkg);
+    const isBelowMark = life.connection.endPackage();
+    life.onPackageSent();
+    return isBelowMark;
   }
 
   /**
@@ -175,7 +183,10 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
    */
   writePkg(pkg: Out, options: WriteOptions = {}): Promise<WriteResult> {
     return this.#write(options, (write) => {
-      this.#queue(this.#life, pkg, write);
+      const life = this.#life;
+      write.total = this.#encode(life, pkg);
+      life.connection.endPackage(write);
+      life.onPackageSent();
     });
   }
 
@@ -194,10 +205,9 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
   /** Sends bytes that were encoded for several sessions; used by broadcast. They MUST NOT be changed afterwards. */
   sendEncoded(bytes: Uint8Array): boolean {
     const life = this.#life;
-    if (life.state !== 'open') return this.#sendTooEarly();
+    if (!life.canSend) return this.#sendTooEarly();
     const isBelowMark = life.connection.sendShared(bytes);
-    life.packagesWritten++;
-    life.stampSent();
+    life.onPackageSent();
     return isBelowMark;
   }
 
@@ -206,16 +216,9 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
     return this.#life.drained(signal);
   }
 
-  #queue(life: SessionLife<In, Out>, pkg: Out, write: PendingWrite | undefined): boolean {
-    const { writer, maxPackageBytes } = life.options;
+  #encode(life: SessionLife<In, Out>, pkg: Out): number {
     if (pkg === undefined || pkg === null) throw new StateError('NO_PACKAGE', `send: expected a package, given ${pkg}`);
-    if (writer === undefined) throw new StateError('WRONG_STATE', 'send: expected a session with a PkgHandler');
-    const size = encodePackage(life.connection, writer, this, pkg, maxPackageBytes);
-    if (write !== undefined) write.total = size;
-    const isBelowMark = life.connection.endPackage(write);
-    life.packagesWritten++;
-    life.stampSent();
-    return isBelowMark;
+    return encodePackage(life.connection, life.writer, this, pkg, life.maxSendBytes);
   }
 
   #queueBytes(bytes: Uint8Array, write: PendingWrite): void {
@@ -225,9 +228,8 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
       throw new StateError('SEND_QUEUE_FULL', `writeBytes: expected at most ${maxQueueBytes} bytes, given ${bytes.length}`);
     }
     write.total = bytes.length;
-    this.#life.connection.sendShared(bytes, write);
-    this.#life.packagesWritten++;
-    this.#life.stampSent();
+    this.#life.connection.sendShared(toReference(bytes), write);
+    this.#life.onPackageSent();
   }
 
   #write(options: WriteOptions, queue: (write: PendingWrite) => void): Promise<WriteResult> {
@@ -235,11 +237,11 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
     const write = new PendingWrite();
     try {
       if (options.timeoutMs !== undefined) checkMs('timeoutMs', options.timeoutMs, 0);
-      if (life.state !== 'open') throw new StateError('SESSION_CLOSED', `write: expected an open session, given one that is ${life.state}`);
+      if (!life.canSend) throw new StateError('SESSION_CLOSED', `write: expected a session that can send, given one that is ${life.state}`);
       if (options.signal?.aborted)
         throw new StateError('ABORTED', 'write: the signal was aborted before the call', { cause: options.signal.reason });
       queue(write);
-      life.watchWrite(write, options);
+      watchWrite(write, options, life);
     } catch (thrown) {
       write.onUnsent(thrown as PorticoError);
     }
@@ -269,17 +271,14 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
   [Symbol.asyncIterator](): AsyncIterableIterator<In> {
     const life = this.#life;
     if (life.iterator !== undefined) throw new StateError('WRONG_STATE', 'for await: expected one loop over a session at a time');
-    const before = life.options.listener;
-    const iterator = new PackageIterator<In>(() => {
-      life.iterator = undefined;
-      if (before !== undefined) life.configure({ ...life.options, listener: before });
-    });
+    const iterator: PackageIterator<In> = new PackageIterator<In>(
+      () => {
+        if (life.iterator === iterator) life.receiveBy(undefined);
+      },
+      (pkg) => (life.state === 'open' ? life.listener?.onMessage(this, pkg) : undefined),
+    );
     if (this.isClosed) iterator.end(life.reason?.error);
-    else life.iterator = iterator;
-    const adapter: EventListenerLike<In, Out> = Object.create(before ?? null, {
-      onMessage: { value: (_session: Session<In, Out>, pkg: In) => iterator.deliver(pkg) },
-    });
-    life.configure({ ...life.options, listener: adapter });
+    else life.receiveBy(iterator);
     return iterator;
   }
 
@@ -295,9 +294,9 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
     return this.#life.closed;
   }
 
-  /** Finishes sending (FIN) behind what is queued; packages are still received. Later sends are dropped. */
+  /** Finishes sending (FIN) behind what is queued; packages are still received. Later sends are refused as after a close. */
   end(): void {
-    if (this.state === 'open') this.#life.connection.end();
+    this.#life.end();
   }
 
   /**

@@ -1,4 +1,4 @@
-import { isIP, isIPv4, isIPv6 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 import { ConfigError } from '../base/errors.ts';
 import { show } from '../base/option.ts';
 import type { Address } from './connection.ts';
@@ -8,31 +8,33 @@ export type SocketTarget = { readonly host: string | undefined; readonly port: n
 
 /**
  * Reads an address: `127.0.0.1:9000`, `[::1]:9000`, `localhost:9000`, `:9000` (all interfaces, IPv6 and IPv4), a host alone (any
- * free port), `unix:/run/app.sock`, or `unix:@name` (Linux abstract socket). Throws ConfigError INVALID_ADDRESS for all else.
+ * free port), `unix:/run/app.sock`, or `unix:@name` (Linux abstract socket; Node 20 fills
+ * its name up with zeros and later ones do not, so the two do not find each other). Throws ConfigError INVALID_ADDRESS for all
+ * else; `name` is what its message calls the address.
  */
-export function parseAddress(text: string): SocketTarget {
-  if (typeof text !== 'string') throw badAddress(text);
-  if (text.startsWith('unix:')) return parseUnix(text);
+export function parseAddress(text: string, name = 'address'): SocketTarget {
+  if (typeof text !== 'string') throw badAddress(text, name);
+  if (text.startsWith('unix:')) return parseUnix(text, name);
   const match = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(\d{1,5}))?$/.exec(text);
-  if (match === null || text === '') throw badAddress(text);
+  if (match === null || text === '') throw badAddress(text, name);
   const [, bracketed, plain, portText] = match;
   const port = portText === undefined ? 0 : Number(portText);
-  if (port > 65_535) throw badAddress(text);
+  if (port > 65_535) throw badAddress(text, name);
   if (bracketed !== undefined) {
-    if (!isIPv6(bracketed)) throw badAddress(text);
+    if (!isIPv6(bracketed)) throw badAddress(text, name);
     return { host: bracketed, port };
   }
   const host = plain ?? '';
   if (host === '') return { host: undefined, port };
   if (isIPv4(host) || isHostName(host)) return { host, port };
-  throw badAddress(text);
+  throw badAddress(text, name);
 }
 
-function parseUnix(text: string): SocketTarget {
+function parseUnix(text: string, name: string): SocketTarget {
   const path = text.slice('unix:'.length);
   const isAbstract = path.startsWith('@');
   // The kernel takes 108 bytes: a path and the NUL behind it, or the NUL in front of an abstract name; libuv one less of a name.
-  if (path === '' || path === '@' || Buffer.byteLength(path) > 107 || path.includes('\0')) throw badAddress(text);
+  if (path === '' || path === '@' || Buffer.byteLength(path) > 107 || path.includes('\0')) throw badAddress(text, name);
   return { path: isAbstract ? `\0${path.slice(1)}` : path };
 }
 
@@ -44,17 +46,42 @@ function isHostName(host: string): boolean {
   return areValid && !/^(?:\d+|0x[\da-f]*)$/i.test(labels.at(-1) ?? '');
 }
 
-function badAddress(given: unknown): ConfigError {
+function badAddress(given: unknown, name: string): ConfigError {
   const forms = "'host:port', '[ipv6]:port', ':port', 'host', 'unix:/path' or 'unix:@name'";
-  return new ConfigError('INVALID_ADDRESS', `address: expected ${forms}, given ${show(given)}`);
+  return new ConfigError('INVALID_ADDRESS', `${name}: expected ${forms}, given ${show(given)}`);
+}
+
+/** Every session has two of these: what can be made from the other fields is, when it is asked for. */
+class TcpAddress implements Address {
+  readonly host: string;
+  readonly port: number;
+
+  constructor(host: string, port: number) {
+    this.host = host;
+    this.port = port;
+  }
+
+  get family(): 'IPv4' | 'IPv6' {
+    return isIPv6(this.host) ? 'IPv6' : 'IPv4';
+  }
+
+  get text(): string {
+    return this.family === 'IPv6' ? `[${this.host}]:${this.port}` : `${this.host}:${this.port}`;
+  }
+
+  toJSON(): Pick<Address, 'text' | 'host' | 'port' | 'family'> {
+    const { text, host, port, family } = this;
+    return { text, host, port, family };
+  }
+
+  toString(): string {
+    return this.text;
+  }
 }
 
 /** The address of one end of a TCP connection. */
 export function tcpAddress(host: string | undefined, port: number | undefined): Address {
-  const knownHost = host ?? '';
-  const isV6 = isIP(knownHost) === 6;
-  const text = isV6 ? `[${knownHost}]:${port ?? 0}` : `${knownHost}:${port ?? 0}`;
-  return { text, host: knownHost, port: port ?? 0, family: isV6 ? 'IPv6' : 'IPv4' };
+  return new TcpAddress(host ?? '', port ?? 0);
 }
 
 /** The address of a Unix socket; clients have no name of their own. */

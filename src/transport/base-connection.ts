@@ -1,8 +1,10 @@
 import type { ByteWriter } from '../base/byte-writer.ts';
+import { publish } from '../base/diagnostics.ts';
 import { PeerError, type PorticoError, StateError, type TransportError } from '../base/errors.ts';
 import type { Address, Connection, ConnectionSink, SendLimits, SendReceipt, TlsInfo } from './connection.ts';
-import { flushSoon, recycleShared, SendBatch } from './send-batch.ts';
-import { type Batch, SendQueue } from './send-queue.ts';
+import { HeldInput } from './held-input.ts';
+import { borrowBatch, flushSoon, recycleShared, returnBatch, type SendBatch } from './send-batch.ts';
+import { type Batch, makeRoom, SendQueue } from './send-queue.ts';
 
 /** A batch that has grown to this is handed over before its end. */
 const FLUSH_BYTES = 65_536;
@@ -34,7 +36,8 @@ export abstract class BaseConnection implements Connection {
 
   #sink: ConnectionSink | undefined;
   #limits: SendLimits | undefined;
-  readonly #batch: SendBatch = new SendBatch();
+  /** There only while packages are batched. */
+  #batch: SendBatch | undefined;
   #sentReceipts: readonly SendReceipt[] | undefined;
   #queue: SendQueue | undefined;
   #isBlocked = false;
@@ -43,11 +46,8 @@ export abstract class BaseConnection implements Connection {
   #isBatching = false;
   #isDirty = false;
   #isReading = false;
-  /** Nothing is delivered before `open`. */
-  #isPaused = true;
-  #held: Buffer[] | undefined;
-  #isEndHeld = false;
-  #isCloseHeld = false;
+  #isPaused = true; // until `open`
+  #held: HeldInput | undefined;
   #isEnding = false;
   #isEndSent = false;
   #isClosing = false;
@@ -57,7 +57,6 @@ export abstract class BaseConnection implements Connection {
 
   // --- what a subclass does ---
 
-  /** Starts delivering. */
   protected abstract sendOpen(): void;
   /** Hands chunks to the operating system in order: one batch of a stream, or one message. */
   protected abstract sendBatch(chunks: readonly Uint8Array[]): void;
@@ -80,8 +79,7 @@ export abstract class BaseConnection implements Connection {
   protected onBytes(bytes: Buffer): void {
     if (this.#isClosing || this.#isClosed) return;
     if (this.#isPaused) {
-      this.#held ??= [];
-      this.#held.push(Buffer.from(bytes));
+      this.#hold().chunks.push(Buffer.from(bytes));
       return;
     }
     this.bytesRead += bytes.length;
@@ -90,13 +88,13 @@ export abstract class BaseConnection implements Connection {
       this.#sink?.onBytes(bytes);
     } finally {
       this.#isReading = false;
-      if (this.#batch.packages > 0) this.flush();
+      this.flush();
     }
   }
 
   protected onEnd(): void {
     if (this.#isClosing || this.#isClosed) return;
-    if (this.#isPaused) this.#isEndHeld = true;
+    if (this.#isPaused) this.#hold().hasEnd = true;
     else this.#sink?.onEnd();
   }
 
@@ -114,9 +112,9 @@ export abstract class BaseConnection implements Connection {
 
   protected onClosed(error: PorticoError | undefined): void {
     if (this.#isClosed) return;
-    if (error === undefined && !this.#isClosing && this.#isPaused && (this.#held !== undefined || this.#isEndHeld)) {
+    if (error === undefined && !this.#isClosing && this.#isPaused && this.#held !== undefined) {
       // In order, and what came before it was not delivered yet.
-      this.#isCloseHeld = true;
+      this.#held.hasClose = true;
       return;
     }
     this.#isClosed = true;
@@ -143,7 +141,7 @@ export abstract class BaseConnection implements Connection {
   }
 
   get pendingBytes(): number {
-    const waiting = this.#batch.bytes + (this.#queue === undefined ? 0 : this.#queue.bytes);
+    const waiting = (this.#batch === undefined ? 0 : this.#batch.bytes) + (this.#queue === undefined ? 0 : this.#queue.bytes);
     return this.#isBlocked ? waiting + this.unsentBytes() : waiting;
   }
 
@@ -152,25 +150,26 @@ export abstract class BaseConnection implements Connection {
   }
 
   beginPackage(): ByteWriter {
-    return this.#batch.beginPackage();
+    return this.#getBatch().beginPackage();
   }
 
   cancelPackage(): void {
-    this.#batch.cancelPackage(!this.#isBatching);
+    this.#getBatch().cancelPackage(!this.#isBatching);
   }
 
   endPackage(receipt?: SendReceipt): boolean {
     const batch = this.#batch;
-    if (receipt !== undefined || !this.#isBatching || !batch.keepPackage()) return this.#endApart(receipt);
+    if (batch === undefined || receipt !== undefined || !this.#isBatching || !batch.keepPackage()) return this.#endApart(receipt);
     if (batch.bytes >= FLUSH_BYTES || !(this.#isReading || this.#isDirty)) return this.#onBatched();
     return true;
   }
 
   #endApart(receipt: SendReceipt | undefined): boolean {
-    const writer = this.#batch.endPackage();
+    const batch = this.#getBatch();
+    const writer = batch.endPackage();
     const size = writer.length;
-    if (!this.#isBatching || !this.#batch.has(writer)) return this.#accept(this.#batch.takeOut(writer), size, receipt);
-    this.#batch.add(size, receipt);
+    if (!this.#isBatching || !batch.has(writer)) return this.#accept(batch.takeOut(writer), size, receipt);
+    batch.add(size, receipt);
     return this.#onBatched();
   }
 
@@ -186,12 +185,17 @@ export abstract class BaseConnection implements Connection {
 
   flush(): void {
     this.#isDirty = false;
-    if (this.#batch.packages === 0 || this.#isClosed) return;
-    if (this.#batch.isEncoding) {
-      this.#schedule();
-      return;
-    }
-    this.#handOver(this.#batch.take(this.sendsLater));
+    const batch = this.#batch;
+    if (batch === undefined || batch.packages === 0 || this.#isClosed) return;
+    if (batch.isEncoding) this.#schedule();
+    else this.#flushBatch(batch);
+  }
+
+  #flushBatch(batch: SendBatch): void {
+    const taken = batch.take(this.sendsLater);
+    this.#batch = undefined;
+    returnBatch(batch);
+    this.#handOver(taken);
     this.#checkEnd();
     if (this.isDrainExpected) this.#checkDrain();
   }
@@ -202,6 +206,16 @@ export abstract class BaseConnection implements Connection {
     this.#isFull = false;
     this.isDrainExpected = false;
     this.#sink?.onDrain(wasFull);
+  }
+
+  #schedule(): void {
+    this.#isDirty = true;
+    flushSoon(this);
+  }
+
+  #getBatch(): SendBatch {
+    this.#batch ??= borrowBatch();
+    return this.#batch;
   }
 
   /** Looks again whether packages go into the batch; called wherever one of the conditions changes. */
@@ -222,8 +236,8 @@ export abstract class BaseConnection implements Connection {
       return false;
     }
     if (this.#isBatching) {
-      this.#batch.append(chunks);
-      this.#batch.add(size, receipt);
+      this.#getBatch().append(chunks);
+      this.#getBatch().add(size, receipt);
       return this.#onBatched();
     }
     if (!this.#isWaiting) {
@@ -237,17 +251,12 @@ export abstract class BaseConnection implements Connection {
   }
 
   #onBatched(): boolean {
-    if (this.#batch.bytes >= FLUSH_BYTES) {
+    if (this.pendingBytes >= FLUSH_BYTES) {
       this.flush();
       return this.#checkMarks();
     }
     if (!this.#isReading && !this.#isDirty) this.#schedule();
     return true;
-  }
-
-  #schedule(): void {
-    this.#isDirty = true;
-    flushSoon(this);
   }
 
   #handOver({ chunks, size, receipts, isShared }: Batch): void {
@@ -282,31 +291,22 @@ export abstract class BaseConnection implements Connection {
 
   /** Applies the overflow policy; false = the package is not taken. */
   #fits(size: number, receipt: SendReceipt | undefined): boolean {
-    if (this.#hasRoom(size)) return true;
-    const { maxQueueBytes, overflowPolicy } = this.#getLimits();
-    const queue = this.#queue;
-    const full = `expected at most ${maxQueueBytes} bytes waiting to be sent, given ${this.pendingBytes} and ${size} more`;
-    if (overflowPolicy === 'drop-oldest' && queue !== undefined && this.pendingBytes - queue.bytes + size <= maxQueueBytes) {
-      while (queue.length > 0 && !this.#hasRoom(size)) {
-        this.droppedPackages++;
-        this.lostPackages++;
-        queue.drop()?.receipt?.onUnsent(new StateError('SEND_QUEUE_FULL', `dropped as the oldest: ${full}`));
-      }
-      // The receipt may have closed the connection.
-      if (!this.#isEnding) return true;
-    }
+    const limits = this.#getLimits();
+    const room = makeRoom(this.#queue, size, () => this.pendingBytes, limits);
+    if (room === undefined) return true;
+    publish('limit', () => ({ limit: 'send-queue', connection: this, policy: limits.overflowPolicy, message: room.full }));
+    this.droppedPackages += room.dropped;
+    this.lostPackages += room.dropped;
+    // A receipt of a dropped package may have closed the connection.
+    if (room.isMade && !this.#isEnding) return true;
     this.droppedPackages++;
-    if (overflowPolicy === 'reject') throw new StateError('SEND_QUEUE_FULL', full);
+    const error = new StateError('SEND_QUEUE_FULL', room.full);
+    if (limits.overflowPolicy === 'reject') throw error;
     this.lostPackages++;
-    receipt?.onUnsent(new StateError('SEND_QUEUE_FULL', full));
+    receipt?.onUnsent(error);
     this.#isFull = true;
-    if (overflowPolicy === 'close') this.#sink?.onOverflow(new PeerError('SLOW_READER', full));
+    if (limits.overflowPolicy === 'close') this.#sink?.onOverflow(new PeerError('SLOW_READER', room.full));
     return false;
-  }
-
-  #hasRoom(size: number): boolean {
-    const { maxQueueBytes } = this.#getLimits();
-    return this.pendingBytes + size <= maxQueueBytes && (this.#queue === undefined || this.#queue.canHoldOneMore(maxQueueBytes));
   }
 
   #getLimits(): SendLimits {
@@ -315,6 +315,11 @@ export abstract class BaseConnection implements Connection {
   }
 
   // --- reading ---
+
+  #hold(): HeldInput {
+    this.#held ??= new HeldInput();
+    return this.#held;
+  }
 
   pause(): void {
     if (this.#isPaused || this.#isClosing || this.#isClosed) return;
@@ -325,25 +330,20 @@ export abstract class BaseConnection implements Connection {
   resume(): void {
     if (!this.#isPaused || this.#isClosing || this.#isClosed) return;
     this.#isPaused = false;
-    while (!this.#isPaused && this.#held !== undefined) {
-      const bytes = this.#held.shift();
-      if (bytes === undefined) this.#held = undefined;
-      else this.onBytes(bytes);
-    }
+    const held = this.#held;
+    while (held !== undefined && !this.#isPaused && held.chunks.length > 0) this.onBytes(held.next());
     if (this.#isPaused || this.#isClosing || this.#isClosed) return;
-    if (this.#isEndHeld) {
-      this.#isEndHeld = false;
-      this.onEnd();
-    }
-    if (this.#isCloseHeld) process.nextTick(() => this.onClosed(undefined));
+    if (held?.takeEnd()) this.onEnd();
+    if (held?.hasClose) process.nextTick(() => this.onClosed(undefined));
     else if (!this.#isPaused) this.sendResume();
+    if (!held?.hasClose && !this.#isPaused) this.#held = undefined;
   }
 
   // --- closing ---
 
   end(): void {
     if (this.#isEnding || this.#isClosed) return;
-    if (this.#batch.isEncoding) {
+    if (this.#batch?.isEncoding) {
       process.nextTick(() => this.end());
       return;
     }
@@ -356,10 +356,10 @@ export abstract class BaseConnection implements Connection {
   close(): void {
     if (this.#isClosing || this.#isClosed) return;
     this.#isClosing = true;
-    this.#held = undefined;
+    this.#held?.clear();
     // The peer's end must be seen, so reading goes on; onBytes throws the bytes away.
     if (this.#isPaused) this.sendResume();
-    if (this.#isCloseHeld) process.nextTick(() => this.onClosed(undefined));
+    if (this.#held?.hasClose) process.nextTick(() => this.onClosed(undefined));
     else if (this.#isEndSent) this.#finish();
     else this.end();
   }
@@ -371,14 +371,14 @@ export abstract class BaseConnection implements Connection {
     this.#isEnding = true;
     this.#isEndSent = true;
     this.#checkBatching();
-    this.#held = undefined;
+    this.#held?.clear();
     this.#dropUnsent(error ?? new StateError('SESSION_CLOSED', 'the connection was aborted before the package was sent'));
-    if (this.#isCloseHeld) process.nextTick(() => this.onClosed(error));
+    if (this.#held?.hasClose) process.nextTick(() => this.onClosed(error));
     else this.sendAbort(error);
   }
 
   #checkEnd(): void {
-    if (!this.#isEnding || this.#isEndSent || this.#isClosed || this.#isWaiting || this.#batch.packages > 0) return;
+    if (!this.#isEnding || this.#isEndSent || this.#isClosed || this.#isWaiting || (this.#batch?.packages ?? 0) > 0) return;
     this.#isEndSent = true;
     this.sendEnd();
     if (this.#isClosing) this.#finish();
@@ -392,7 +392,7 @@ export abstract class BaseConnection implements Connection {
   }
 
   #dropUnsent(error: PorticoError): void {
-    const receipts = [...(this.#sentReceipts ?? []), ...this.#batch.drop(), ...(this.#queue?.clear() ?? [])];
+    const receipts = [...(this.#sentReceipts ?? []), ...(this.#batch?.drop() ?? []), ...(this.#queue?.clear() ?? [])];
     this.#sentReceipts = undefined;
     this.#isBlocked = false;
     for (const receipt of receipts) receipt.onUnsent(error);

@@ -176,6 +176,8 @@ export class MemoryNetwork {
         const listener = this.refuseDials ? undefined : this.#listeners.get(target.text);
         cancel = this.#travel(answer);
         if (listener !== undefined) link = this.#connect(listener, host);
+        // Who accepted it may have given the dial up from there.
+        if (signal.aborted) link?.client.abort();
       };
       const answer = (): void => {
         signal.removeEventListener('abort', onAbort);

@@ -161,6 +161,19 @@ export function recycleShared(isFree: boolean): void {
   else shared.release();
 }
 
+/** Batches that nobody uses: a connection has one only from its first package to the flush. */
+const spare: SendBatch[] = [];
+const MAX_SPARE = 64;
+
+export function borrowBatch(): SendBatch {
+  return spare.pop() ?? new SendBatch();
+}
+
+/** MUST be empty, as after `take`, and not be used afterwards. */
+export function returnBatch(batch: SendBatch): void {
+  if (spare.length < MAX_SPARE) spare.push(batch);
+}
+
 interface Flushable {
   flush(): void;
   abort(error: TransportError): void;

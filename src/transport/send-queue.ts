@@ -1,4 +1,5 @@
-import type { SendReceipt } from './connection.ts';
+import { type PorticoError, StateError } from '../base/errors.ts';
+import type { SendLimits, SendReceipt } from './connection.ts';
 
 interface QueuedPackage {
   readonly chunks: readonly Uint8Array[];
@@ -63,9 +64,14 @@ export class SendQueue {
     return { chunks: compact(chunks, size), size, receipts, isShared: false };
   }
 
-  /** Removes the oldest package and returns its receipt holder; undefined when the queue is empty. */
-  drop(): { readonly receipt: SendReceipt | undefined } | undefined {
-    return this.#shift();
+  /** Drops the oldest packages until there is room; returns how many. */
+  dropOldest(hasRoom: () => boolean, error: PorticoError): number {
+    let dropped = 0;
+    while (this.length > 0 && !hasRoom()) {
+      dropped++;
+      this.#shift()?.receipt?.onUnsent(error);
+    }
+    return dropped;
   }
 
   /** Empties the queue and returns the receipts of its packages. */
@@ -107,4 +113,23 @@ export class SendQueue {
 /** Many small chunks as one; others as they are. */
 export function compact(chunks: readonly Uint8Array[], size: number): readonly Uint8Array[] {
   return chunks.length > MAX_CHUNKS && size <= 2 * TAKE_BYTES ? [Buffer.concat(chunks, size)] : chunks;
+}
+
+/** Where a package does not fit under the hard cap: why, what was dropped for it, and whether it fits now. */
+interface Room {
+  readonly full: string;
+  readonly dropped: number;
+  readonly isMade: boolean;
+}
+
+/** Undefined when there is room; otherwise makes some, if that is the policy. */
+export function makeRoom(queue: SendQueue | undefined, size: number, pendingBytes: () => number, limits: SendLimits): Room | undefined {
+  const { maxQueueBytes, overflowPolicy } = limits;
+  const hasRoom = (): boolean => pendingBytes() + size <= maxQueueBytes && (queue === undefined || queue.canHoldOneMore(maxQueueBytes));
+  if (hasRoom()) return undefined;
+  const full = `expected at most ${maxQueueBytes} bytes waiting to be sent, given ${pendingBytes()} and ${size} more`;
+  const isWorthIt = overflowPolicy === 'drop-oldest' && queue !== undefined && pendingBytes() - queue.bytes + size <= maxQueueBytes;
+  if (!isWorthIt) return { full, dropped: 0, isMade: false };
+  const dropped = queue.dropOldest(hasRoom, new StateError('SEND_QUEUE_FULL', `dropped as the oldest: ${full}`));
+  return { full, dropped, isMade: true };
 }

@@ -11,53 +11,54 @@ import { installStaticRead } from './static-read.ts';
 const kConnection: unique symbol = Symbol('portico.connection');
 type ConnectionSocket = Socket & { [kConnection]?: TcpConnection };
 
+/** What is known of the addresses already; the socket is asked for the rest. */
+interface KnownAddresses {
+  readonly unixPath?: string | undefined;
+  readonly local?: Address | undefined;
+  readonly remote?: Address | undefined;
+}
+
 /** A TCP, TLS or Unix socket. Sockets MUST be made with `allowHalfOpen`. */
 export class TcpConnection extends BaseConnection {
   readonly kind = 'stream';
   readonly raw: Socket;
-  readonly #unixPath: string | undefined;
+  readonly localAddress: Address;
+  readonly remoteAddress: Address;
   readonly #isTls: boolean;
   #readPath: 'static' | 'chunk';
-  #localAddress: Address | undefined;
-  #remoteAddress: Address | undefined;
   #tls: TlsInfo | undefined;
   #error: Error | undefined;
   #onWritten: (() => void) | undefined;
+  /** Of TLS: the batch being sent, and what the operating system had taken before it. */
+  #batchBytes = 0;
+  #takenBefore = 0;
 
   /**
    * `reads`: 'shared' = the socket was made with `onread` and the shared buffer; 'install' = try to make it so; 'chunk' = leave
    * reading as it is.
    */
-  constructor(socket: Socket, reads: 'shared' | 'install' | 'chunk', unixPath?: string) {
+  constructor(socket: Socket, reads: 'shared' | 'install' | 'chunk', known: KnownAddresses) {
     super();
     this.raw = socket;
-    this.#unixPath = unixPath;
+    const { unixPath, local, remote } = known;
+    // Keep what can no longer be asked for after the end, which may come before `open`.
+    this.localAddress = local ?? (unixPath === undefined ? tcpAddress(socket.localAddress, socket.localPort) : unixAddress(unixPath));
+    this.remoteAddress = remote ?? (unixPath === undefined ? tcpAddress(socket.remoteAddress, socket.remotePort) : unixAddress(unixPath));
     this.#isTls = socket instanceof TLSSocket;
     this.#readPath = 'chunk';
-    const known: ConnectionSocket = socket;
-    known[kConnection] = this;
+    const own: ConnectionSocket = socket;
+    own[kConnection] = this;
     socket.on('error', socketOnError);
     // A paused socket tells its end all the same, if no bytes come before it.
     socket.on('end', socketOnEnd);
     socket.on('close', socketOnClose);
     if (reads === 'shared' || (reads === 'install' && installStaticRead(socket, socketOnStaticRead))) this.#readPath = 'static';
     socket.pause();
+    void this.tls;
   }
 
   get readPath(): 'static' | 'chunk' {
     return this.#readPath;
-  }
-
-  get localAddress(): Address {
-    this.#localAddress ??=
-      this.#unixPath === undefined ? tcpAddress(this.raw.localAddress, this.raw.localPort) : unixAddress(this.#unixPath);
-    return this.#localAddress;
-  }
-
-  get remoteAddress(): Address {
-    this.#remoteAddress ??=
-      this.#unixPath === undefined ? tcpAddress(this.raw.remoteAddress, this.raw.remotePort) : unixAddress(this.#unixPath);
-    return this.#remoteAddress;
   }
 
   get tls(): TlsInfo | undefined {
@@ -67,11 +68,12 @@ export class TcpConnection extends BaseConnection {
 
   override get stalledBytes(): number {
     const unsent = super.stalledBytes;
-    if (unsent === 0 || this.#isTls) return unsent;
+    if (unsent === 0) return 0;
     // Node counts a chunk until all of it is taken; libuv knows how much of it is left.
-    const handle: unknown = Reflect.get(this.raw, '_handle');
-    const left: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'writeQueueSize') : undefined;
-    return typeof left === 'number' ? left : unsent;
+    if (!this.#isTls) return numberIn(handleOf(this.raw), 'writeQueueSize') ?? unsent;
+    // What is taken is a little more than what was given, because it is encrypted.
+    const left = this.#batchBytes - (takenBelowTls(this.raw) - this.#takenBefore);
+    return Math.max(1, Math.min(unsent, left));
   }
 
   // --- down ---
@@ -79,10 +81,6 @@ export class TcpConnection extends BaseConnection {
   protected sendOpen(): void {
     const socket = this.raw;
     if (!this.#isTls) socket.on('drain', socketOnDrain);
-    // Keep what can no longer be asked for after the end.
-    void this.localAddress;
-    void this.remoteAddress;
-    void this.tls;
     if (socket.destroyed) {
       // 'close' may have come before anybody listened.
       process.nextTick(() => this.socketClosed());
@@ -101,6 +99,11 @@ export class TcpConnection extends BaseConnection {
   protected sendBatch(chunks: readonly Uint8Array[]): void {
     const socket = this.raw;
     const last = chunks.length - 1;
+    if (this.#isTls) {
+      this.#takenBefore = takenBelowTls(socket);
+      this.#batchBytes = 0;
+      for (const chunk of chunks) this.#batchBytes += chunk.length;
+    }
     if (last > 0) socket.cork();
     for (let index = 0; index <= last; index++) {
       const chunk = chunks[index];
@@ -144,7 +147,7 @@ export class TcpConnection extends BaseConnection {
     this.#error ??= error;
     const socket = this.raw;
     // Once the end of the stream is out, a reset would only endanger what the peer has not read yet.
-    if (this.#isTls || this.#unixPath !== undefined || socket.writableEnded || socket.connecting) socket.destroy();
+    if (this.#isTls || this.remoteAddress.family === 'unix' || socket.writableEnded || socket.connecting) socket.destroy();
     else socket.resetAndDestroy();
   }
 
@@ -171,6 +174,23 @@ export class TcpConnection extends BaseConnection {
   socketClosed(): void {
     this.onClosed(this.#error === undefined ? undefined : transportError(this.#error));
   }
+}
+
+/** The handle of libuv; Node shows what it counts nowhere else. */
+function handleOf(owner: object): unknown {
+  return Reflect.get(owner, '_handle');
+}
+
+function numberIn(handle: unknown, name: string): number | undefined {
+  const value: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, name) : undefined;
+  return typeof value === 'number' ? value : undefined;
+}
+
+/** How many encrypted bytes the operating system has taken from a TLS socket so far. */
+function takenBelowTls(socket: Socket): number {
+  const handle = handleOf(socket);
+  const below: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, '_parent') : undefined;
+  return (numberIn(below, 'bytesWritten') ?? 0) - (numberIn(below, 'writeQueueSize') ?? 0);
 }
 
 function tlsInfo(socket: TLSSocket): TlsInfo {

@@ -5,7 +5,7 @@ import { log } from '../base/log.ts';
 import { parseAddress, tcpAddress, unixAddress } from './address.ts';
 import type { Address, Connection } from './connection.ts';
 import { canReadStatically, isStaticReadAllowed, sharedReadBuffer } from './static-read.ts';
-import { socketOnStaticRead, TcpConnection, transportError } from './tcp-connection.ts';
+import { socketOnStaticRead, TcpConnection } from './tcp-connection.ts';
 import { TlsHandshakes } from './tls-handshakes.ts';
 import { contextOptions, loadTls, type TlsSource } from './tls-options.ts';
 import type { Acceptor, AcceptorSink, Transport } from './transport.ts';
@@ -96,7 +96,7 @@ export class TcpTransport implements Transport {
           });
     return connected(socket, tls === undefined ? 'connect' : 'secureConnect', signal, () => {
       if (isSelfConnected(socket)) throw new TransportError('SELF_CONNECT', `dial ${address}: the client was connected to itself`);
-      return new TcpConnection(socket, isStatic ? 'shared' : 'chunk', unixPath);
+      return new TcpConnection(socket, isStatic ? 'shared' : 'chunk', { unixPath });
     });
   }
 }
@@ -255,14 +255,16 @@ export class TcpAcceptor implements Acceptor {
       return;
     }
     if (this.#handshakes === undefined) {
-      this.#hand(socket);
+      this.#hand(socket, remote);
       return;
     }
-    this.#handshakes.begin(socket, remote, (secured) => this.#hand(secured));
+    this.#handshakes.begin(socket, remote, (secured) => this.#hand(secured, remote));
   }
 
-  #hand(socket: Socket): void {
-    this.#sink.onConnection(new TcpConnection(socket, this.#isStatic ? 'install' : 'chunk', this.#unixPath));
+  #hand(socket: Socket, remote: Address): void {
+    // Bound to one address, every connection has that as its own.
+    const local = ['0.0.0.0', '::'].includes(this.address.host) ? undefined : this.address;
+    this.#sink.onConnection(new TcpConnection(socket, this.#isStatic ? 'install' : 'chunk', { unixPath: this.#unixPath, local, remote }));
   }
 
   /**
@@ -280,5 +282,3 @@ export class TcpAcceptor implements Acceptor {
     this.#sink.onAcceptError(new TransportError('ACCEPT_FAILED', text, { cause: error }));
   }
 }
-
-export { transportError };

@@ -1,0 +1,3 @@
+module github.com/portico-io/portico/interop/go
+
+go 1.22

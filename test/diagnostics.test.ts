@@ -205,7 +205,11 @@ describe('the debug namespaces', () => {
     const { DEBUG, NODE_OPTIONS, VITEST, ...inherited } = process.env;
     const env = { ...inherited, TSX_TSCONFIG_PATH: path.join(root, 'tsconfig.json'), ...(debug === undefined ? {} : { DEBUG: debug }) };
     const program = new URL('./helpers/endpoint-talkative.ts', import.meta.url);
-    const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(program)], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(program)], {
+      cwd: root,
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {

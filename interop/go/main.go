@@ -169,10 +169,10 @@ func dialAll(s settings) error {
 	sizes := make([]int, s.connections)
 	for index := range results {
 		group.Add(1)
-		go func() {
+		go func(index int) {
 			defer group.Done()
 			sizes[index], results[index] = dialOne(s, config, s.seed*1000+int64(index))
-		}()
+		}(index)
 	}
 	group.Wait()
 	total := 0

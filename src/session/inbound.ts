@@ -179,7 +179,7 @@ export class Inbound<In, Out> implements PackageSink<In> {
         this.#owner.onHandlerFailure(thrown);
       }
     }
-    if ((this.packagesRead & 63) === 0) this.#checkSlice();
+    if ((this.packagesRead & 15) === 0) this.#checkSlice();
     return this.#holds === 0;
   }
 

@@ -14,7 +14,7 @@ export interface WriteResult {
 export interface WriteOptions {
   /** Reject with WRITE_TIMEOUT when the operating system has not taken the package by then. Default: no limit of its own. */
   readonly timeoutMs?: number;
-  /** Reject with ABORTED. A package that no byte of was handed over is taken back; otherwise it is sent all the same. */
+  /** Reject with ABORTED. A package that waits in the queue is taken back; one that is on its way is sent all the same. */
   readonly signal?: AbortSignal;
 }
 

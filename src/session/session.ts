@@ -178,7 +178,7 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
 
   /**
    * Sends a package and resolves when the operating system has taken all of it. Rejects as `send` throws, and with
-   * SESSION_CLOSED, WRITE_TIMEOUT or ABORTED. A package that was cut by a time-out closes the session, because the stream
+   * SESSION_CLOSED, WRITE_TIMEOUT, ABORTED or what ended the connection. A package that was cut by a time-out closes the session, because the stream
    * is of no more use.
    */
   writePkg(pkg: Out, options: WriteOptions = {}): Promise<WriteResult> {

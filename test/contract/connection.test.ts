@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, it } from 'vitest';
 import { type ConnectionHarness, connectionContract, MemoryNetwork, type MemoryNetworkOptions } from '../../src/testing/index.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';
-import { makeCertificates } from '../helpers/certificates.ts';
+import { hasOpenssl, makeCertificates } from '../helpers/certificates.ts';
 
 const stream = { kind: 'stream', halfClose: true, reset: true, backPressure: true } as const;
 
@@ -32,7 +32,8 @@ function sockets(readPath: 'static' | 'chunk'): readonly ConnectionHarness[] {
     return new TcpTransport({ staticRead, tls: { cert: server.cert, key: server.key, ca: ca.cert } });
   };
   // Neither ends with a reset: TLS must not, and a Unix socket cannot be told to.
-  const rows = [tcp, { ...tcp, name: `tls, ${readPath} reads`, transport: secure, capabilities: { ...stream, reset: false } }];
+  const tls = { ...tcp, name: `tls, ${readPath} reads`, transport: secure, capabilities: { ...stream, reset: false } };
+  const rows = hasOpenssl() ? [tcp, tls] : [tcp];
   if (process.platform === 'win32') return rows;
   const address = (): string => `unix:${path.join(os.tmpdir(), `portico-${randomUUID()}.sock`)}`;
   return [...rows, { ...tcp, name: `unix, ${readPath} reads`, address, capabilities: { ...stream, reset: false } }];

@@ -91,6 +91,26 @@ describe('broadcast', () => {
   });
 });
 
+describe('a PkgHandler that broadcasts while it encodes a broadcast', () => {
+  it('has both sent', async () => {
+    class Nested extends CountingLines {
+      server: Server<string> | undefined;
+      override write(text: string): Uint8Array {
+        if (text === 'outer') this.server?.broadcast('inner');
+        return super.write(text);
+      }
+    }
+    const handler = new Nested();
+    const { server, clients } = await three(handler);
+    handler.server = server;
+    expect(server.broadcast('outer')).toEqual({ sent: 3, full: 0, refused: 0 });
+    for (const client of clients) {
+      await client.until('message', 2);
+      expect(client.packages).toEqual(['inner', 'outer']);
+    }
+  });
+});
+
 describe('sendEncoded', () => {
   it('shares bytes between sessions, and the bytes are as they were', async () => {
     const { listener, clients } = await three(new CountingLines());

@@ -79,6 +79,45 @@ describe("the peer's FIN", () => {
     expect(await session.closed).toMatchObject({ code: 'PEER_CLOSED', unsentBytes: 0 });
   });
 
+  it('makes a last package of the rest where the framing has one, and waits for its handler', async () => {
+    const gate = new Deferred();
+    const listener = new Recorder<string>({
+      onMessage: async (session, text) => {
+        if (text === 'rest') await gate.promise;
+        session.send(`re: ${text}`);
+      },
+    });
+    const server = await tcpServer(new LineHandler({ lastLine: true }), listener);
+    const peer = await RawPeer.connect(server);
+    peer.socket.end('whole\nrest');
+    await listener.until('message', 2);
+    const session = await listener.session();
+    await settle();
+    expect(session.state).toBe('open');
+    gate.resolve();
+    await peer.ended();
+    expect(peer.received.toString()).toBe('re: whole\nre: rest\n');
+    expect(await session.closed).toMatchObject({ code: 'PEER_CLOSED', truncatedBytes: 0 });
+  });
+
+  it('that finds the rest to be no package after all is a failure of the peer', async () => {
+    const listener = new Recorder<string>();
+    const server = await tcpServer(
+      {
+        read: line.read.bind(line),
+        readEnd: () => {
+          throw new Error('no rest');
+        },
+        write: line.write.bind(line),
+      },
+      listener,
+    );
+    const peer = await RawPeer.connect(server);
+    peer.socket.end('whole\nrest');
+    expect(await (await listener.session()).closed).toMatchObject({ code: 'PROTOCOL', error: { cause: { message: 'no rest' } } });
+    expect(listener.events).toEqual(['open', 'message', 'error', 'close']);
+  });
+
   it('lets a large reply go out to a peer that reads slowly', async () => {
     const listener = new Recorder<string>({ onMessage: (session) => void session.writeBytes(Buffer.alloc(4_000_000)) });
     const server = await tcpServer(line, listener);

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ByteReader } from '../../src/base/byte-reader.ts';
-import type { ByteWriter } from '../../src/base/byte-writer.ts';
 import type { Option } from '../../src/base/option.ts';
 import { LineHandler } from '../../src/codec/line.ts';
 import { type PkgContext, PkgHandler } from '../../src/codec/pkg-handler.ts';
@@ -13,11 +12,12 @@ import {
   withHalfOpen,
   withHeartbeat,
   withListenerErrorPolicy,
+  withOpenTimeoutMs,
   withWaterMarks,
 } from '../../src/session/options.ts';
 import type { Session } from '../../src/session/session.ts';
 import { MemoryWorld } from '../helpers/session-memory.ts';
-import { LogRecorder, Recorder, settle } from '../helpers/session-recorder.ts';
+import { Deferred, LogRecorder, Recorder, settle } from '../helpers/session-recorder.ts';
 
 type Behaviour = 'throws' | 'rejects' | 'never settles';
 type Place = keyof EventListenerLike<string> | 'newSession' | 'closeCallback' | 'read' | 'write' | 'ping';
@@ -47,10 +47,9 @@ class FaultyLines extends PkgHandler<string> {
     return plain.read(bytes);
   }
 
-  write(text: string, session: PkgContext, out: ByteWriter): void {
-    if (this.#place === 'write' && session.id === this.victimId) return misbehave(this.#how) as unknown as undefined;
-    plain.write(text, session, out);
-    return undefined;
+  write(text: string, session: PkgContext): Uint8Array {
+    if (this.#place === 'write' && session.id === this.victimId) return misbehave(this.#how) as unknown as Uint8Array;
+    return Buffer.from(`${text}\n`);
   }
 }
 
@@ -247,6 +246,25 @@ describe('user code that never settles', () => {
       expect(scene.listener.errors).toEqual([]);
     },
   );
+
+  it('newSession: the session is closed at the open time-out, and what comes later changes nothing', async () => {
+    for (const late of ['resolve', 'reject'] as const) {
+      const world = new MemoryWorld();
+      const gate = new Deferred();
+      const listener = new Recorder<string>();
+      const server = await world.server(plain, listener, [withOpenTimeoutMs(5_000)], () => gate.promise);
+      const client = await world.connect(plain, new Recorder<string>());
+      await world.clock.advance(4_900);
+      expect([server.stats().totalSessions, listener.events]).toEqual([1, []]);
+      await world.clock.advance(200);
+      expect(listener.errors).toMatchObject([{ code: 'LISTENER_FAILED', phase: 'newSession' }]);
+      gate[late](new Error('too late') as never);
+      await settle();
+      expect(listener.events).toEqual(['error']);
+      expect(server.sessions.size).toBe(0);
+      expect((await client.closed).code).toBe('RESET');
+    }
+  });
 
   it('newSession: the session does not open, and is closed with its endpoint', async () => {
     const scene = await stage('newSession', 'never settles');

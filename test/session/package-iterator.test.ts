@@ -199,6 +199,15 @@ describe('for await over a session', () => {
     expect(await loop(other.session, [])).toBe('CONNECTION_RESET');
   });
 
+  it('may be continued by a second loop over the same iterator', async () => {
+    const { peer, session } = await open();
+    const iterator = session[Symbol.asyncIterator]();
+    peer.socket.end('0\n1\n2\n');
+    const seen = [(await iterator.next()).value];
+    for await (const text of iterator) seen.push(text);
+    expect(seen).toEqual(['0', '1', '2']);
+  });
+
   it('is allowed once at a time', async () => {
     const { peer, session } = await open();
     const seen: string[] = [];

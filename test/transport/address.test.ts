@@ -139,7 +139,12 @@ describe('withSourceAddress', () => {
 
 describe('addresses', () => {
   it('shows both families as they are read', () => {
-    expect(JSON.parse(JSON.stringify(tcpAddress('127.0.0.1', 80)))).toEqual({ text: '127.0.0.1:80', host: '127.0.0.1', port: 80, family: 'IPv4' });
+    expect(JSON.parse(JSON.stringify(tcpAddress('127.0.0.1', 80)))).toEqual({
+      text: '127.0.0.1:80',
+      host: '127.0.0.1',
+      port: 80,
+      family: 'IPv4',
+    });
     expect(JSON.parse(JSON.stringify(tcpAddress('::1', 80)))).toEqual({ text: '[::1]:80', host: '::1', port: 80, family: 'IPv6' });
     expect(tcpAddress('::ffff:127.0.0.1', 80).text).toBe('[::ffff:127.0.0.1]:80');
     expect(tcpAddress('fe80::1%lo', 80)).toMatchObject({ text: '[fe80::1%lo]:80', family: 'IPv6' });

@@ -4,7 +4,7 @@ import { FastBuffer } from './fast-buffer.ts';
 
 /** Packages up to this size are copied out of the receive buffer many at a time, into slabs that they share. */
 const SLAB_PACKAGE_BYTES = 2048;
-const SLAB_BYTES = 16_384;
+const SLAB_BYTES = 32_768;
 const NO_BYTES = Buffer.alloc(0);
 
 /**

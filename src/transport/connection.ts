@@ -121,7 +121,7 @@ export interface Connection {
    * Bytes encoded before, shared with other connections (broadcast): passed on by reference. Same result as `endPackage`.
    */
   sendShared(bytes: Uint8Array, receipt?: SendReceipt): boolean;
-  /** Takes a package back if not a byte of it was handed to the operating system; true when it was. */
+  /** Takes a package back that waits in the queue, so that not a byte of it has left; true when it was. */
   unsend(receipt: SendReceipt): boolean;
   /** Set it to have `onDrain` come once at the low-water mark although `endPackage` did not say "full". */
   isDrainExpected: boolean;

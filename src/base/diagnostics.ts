@@ -2,7 +2,7 @@ import { type Channel, channel } from 'node:diagnostics_channel';
 
 /**
  * What the core publishes on `node:diagnostics_channel`, under these names. Nobody listening costs one boolean test; the
- * message objects are made only for subscribers. See docs/reference/diagnostics.md for the fields.
+ * message objects are made only for subscribers. See docs/reference/events.md for the fields.
  */
 export const DIAGNOSTICS_CHANNELS = {
   sessionOpen: 'portico:session:open',

@@ -27,6 +27,8 @@ let slabShift = 0;
 export class ByteQueue implements ByteReader {
   examined = 0;
   state = 0;
+  isMessage = false;
+  isText = false;
   /** Bytes consumed or given up in all; the decode loop compares it to see what one `read` took. */
   consumed = 0;
   #bytes: Buffer = NO_BYTES;
@@ -133,6 +135,14 @@ export class ByteQueue implements ByteReader {
     this.#next = undefined;
     this.#needed = 0;
     this.examined = 0;
+  }
+
+  /** Forgets what a handler has noted, and that there were messages: what comes next is another stream. */
+  forget(): void {
+    this.state = 0;
+    this.#toDiscard = 0;
+    this.isMessage = false;
+    this.isText = false;
   }
 
   #dropMemory(): void {

@@ -22,6 +22,12 @@ export interface ByteReader {
    */
   state: number;
 
+  /** Whether the bytes are (the rest of) one whole message, of a WebSocket or a datagram, instead of a stream. */
+  readonly isMessage: boolean;
+
+  /** Whether that message came as text: a WebSocket tells text, valid UTF-8, from binary. */
+  readonly isText: boolean;
+
   /** The byte at `offset`. MUST be below `length`. */
   uint8At(offset: number): number;
   uint16At(offset: number, littleEndian?: boolean): number;

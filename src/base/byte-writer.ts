@@ -36,6 +36,11 @@ interface PackageCut {
  * allocated for a small package. Large byte arrays are passed on by reference and MUST NOT be changed afterwards.
  */
 export class ByteWriter {
+  /**
+   * Set it in `write` to send the package as a text message where the connection tells text from binary (WebSocket); its bytes MUST
+   * then be UTF-8. Nothing elsewhere.
+   */
+  isText = false;
   /** Empty until something is written. */
   #buffer: Buffer = NO_MEMORY;
   /** Where the bytes begin that are not yet in #chunks. */
@@ -138,6 +143,7 @@ export class ByteWriter {
   beginPackage(): void {
     this.#packageRun = this.#end;
     this.#cut = undefined;
+    this.isText = false;
   }
 
   /** Takes back everything since `beginPackage`. */

@@ -86,6 +86,7 @@ export class StateError extends PorticoError {
 /** The remote side broke the protocol or a limit. */
 export class PeerError extends PorticoError {
   override readonly name = 'PeerError';
+  declare readonly code: CodeOf<'PeerError'>;
   /**
    * `true`: the stream is still in step, so the session goes on after `onError`. A PkgHandler throws a recoverable error
    * after it has skipped a bad package.

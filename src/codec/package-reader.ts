@@ -4,8 +4,9 @@ import { describeThrown, ListenerError, PeerError } from '../base/errors.ts';
 import { ignoreRejection } from '../base/thenable.ts';
 import type { PkgContext, PkgReader } from './pkg-handler.ts';
 
-const NO_SESSION: PkgContext = { id: 0, attributes: new Attributes() };
-const NO_HANDLER: PkgReader<unknown> = { read: () => undefined };
+/** Of readers that nobody uses. */
+export const NO_SESSION: PkgContext = { id: 0, attributes: new Attributes() };
+export const NO_HANDLER: PkgReader<unknown> = { read: () => undefined };
 
 /** Who takes the packages: the session. */
 export interface PackageSink<In> {
@@ -14,6 +15,8 @@ export interface PackageSink<In> {
   /** The stream holds something wrong. Decoding goes on only after a recoverable PeerError. */
   onPackageError(error: PeerError | ListenerError): void;
 }
+
+export const NO_SINK: PackageSink<unknown> = { onPackage: () => false, onPackageError: () => {} };
 
 /**
  * The one decode loop. It owns what no framing should repeat: the limit on a package whether it comes whole or in pieces,
@@ -94,12 +97,42 @@ export class PackageReader<In> {
   }
 
   /** Decodes a chunk that is only lent: nothing refers to it after the return. */
-  feed(chunk: Buffer): void {
+  feed(chunk: Buffer, _isText?: boolean): void {
     if (this.#failed) return;
     this.#queue.offer(chunk);
     // Nested in a handler, or stopped: the bytes wait behind the others.
     if (this.#decoding || this.#stopped) this.#queue.retain();
     else this.#decode();
+  }
+
+  /** Decodes what is there of a message, lent; `endMessage` MUST follow, once the reader is not stopped. */
+  feedMessage(message: Buffer, isText: boolean): void {
+    this.#queue.isMessage = true;
+    this.#queue.isText = isText;
+    if (message.length > 0) this.feed(message);
+    else if (!this.#failed) this.#readEmpty();
+  }
+
+  /** The end of a message: makes a last package of the rest, if there is one, and returns how many bytes of it no package has. */
+  endMessage(): number {
+    const rest = this.end();
+    this.#queue.clear();
+    this.#queue.forget();
+    return rest;
+  }
+
+  /** A message without bytes may be a package, although nothing is consumed for it. */
+  #readEmpty(): void {
+    let pkg: In | undefined;
+    this.#decoding = true;
+    try {
+      pkg = this.#handler.read(this.#queue, this.#context);
+      if (pkg !== undefined && !this.#sink.onPackage(pkg)) this.#stopped = true;
+    } catch (thrown) {
+      this.#onThrown(thrown, 0);
+    } finally {
+      this.#decoding = false;
+    }
   }
 
   /** Stops as if a package had been refused. */
@@ -221,7 +254,6 @@ function tooLarge(size: number, max: number): PeerError {
 /** Readers that nobody uses. Most sessions are idle most of the time, and an idle one needs none. */
 const spare: PackageReader<unknown>[] = [];
 const MAX_SPARE = 64;
-const NO_SINK: PackageSink<unknown> = { onPackage: () => false, onPackageError: () => {} };
 
 /** A reader for as long as there are bytes to read; `returnReader` takes it back. */
 export function borrowReader<In>(

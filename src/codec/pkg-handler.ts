@@ -25,7 +25,7 @@ export interface PkgContext {
 export interface PkgReader<In> {
   read(bytes: ByteReader, session: PkgContext): In | undefined;
   /**
-   * Called once when the peer has finished sending and bytes are left that `read` could not use. May return a last package
+   * Called once when the peer has finished sending, or at the end of each message, and bytes are left that `read` could not use. May return a last package
    * made of them. Whatever stays unread is reported as a truncated stream.
    */
   readEnd?(bytes: ByteReader, session: PkgContext): In | undefined;

@@ -22,7 +22,9 @@ export interface RawOptions {
  *   | 47 45 54 20 | 2f 0d | 0a |   ->    | 47 45 54 20 |   | 2f 0d |   | 0a |
  * ```
  *
- * Limit: `maxChunkBytes`, 64 KiB, for a received package; what is sent is bounded by the session alone.
+ * On connections that carry messages a message is a package, an empty one too.
+ *
+ * Limit: `maxChunkBytes`, 64 KiB, for a package received from a stream; what is sent is bounded by the session alone.
  * Errors: none when reading.
  */
 export class RawHandler extends PkgHandler<Buffer, Uint8Array> {
@@ -36,6 +38,7 @@ export class RawHandler extends PkgHandler<Buffer, Uint8Array> {
 
   read(bytes: ByteReader): Buffer | undefined {
     const length = bytes.length;
+    if (bytes.isMessage) return bytes.readBytes(length);
     if (length === 0) return undefined;
     return bytes.readBytes(Math.min(length, this.#maxChunkBytes));
   }

@@ -6,7 +6,7 @@ import { checkMs } from '../base/option.ts';
 import { after, type Wheel, wheelOf } from '../base/wheel.ts';
 import type { PkgWriter } from '../codec/pkg-handler.ts';
 import type { CloseReason } from '../session/close-reason.ts';
-import { encodeShared, tooLarge } from '../session/outbound.ts';
+import { type EncodedPackage, encodeShared, tooLarge } from '../session/outbound.ts';
 import type { Session } from '../session/session.ts';
 import type { BroadcastResult, EndPointType, SessionEndPoint, SessionHost } from '../session/session-host.ts';
 import type { EndPointOptions } from './options.ts';
@@ -119,17 +119,18 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
    */
   broadcast(pkg: Out, filter?: (session: Session<In, Out>) => boolean): BroadcastResult {
     if (pkg === undefined || pkg === null) throw new StateError('NO_PACKAGE', `broadcast: expected a package, given ${pkg}`);
-    const encoded = new Map<PkgWriter<Out>, Uint8Array>();
+    const encoded = new Map<PkgWriter<Out>, EncodedPackage>();
     let [sent, full, refused] = [0, 0, 0];
     let tooLargeError: StateError | undefined;
     for (const session of [...this.#sessions.values()]) {
       const { writer, maxPackageBytes } = session.settings;
       if (session.isClosed || writer === undefined || (filter !== undefined && !filter(session))) continue;
-      let bytes = encoded.get(writer);
-      if (bytes === undefined) {
-        bytes = encodeShared(writer, session, pkg);
-        encoded.set(writer, bytes);
+      let own = encoded.get(writer);
+      if (own === undefined) {
+        own = encodeShared(writer, session, pkg);
+        encoded.set(writer, own);
       }
+      const { bytes, isText } = own;
       if (maxPackageBytes > 0 && bytes.length > maxPackageBytes) {
         tooLargeError = tooLarge(session, bytes.length, maxPackageBytes);
         refused++;
@@ -137,7 +138,7 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
       }
       const before = session.connection.lostPackages;
       try {
-        const isBelowMark = session.sendEncoded(bytes);
+        const isBelowMark = session.sendEncoded(bytes, isText);
         if (session.hasEnded || session.connection.lostPackages > before) refused++;
         else {
           sent++;

@@ -1,7 +1,8 @@
 import type { Option } from '../base/option.ts';
 import { buildSessionOptions } from '../session/options.ts';
 import { parseAddress } from '../transport/address.ts';
-import { TcpAcceptor, TcpTransport } from '../transport/tcp.ts';
+import { SocketAcceptor } from '../transport/socket-acceptor.ts';
+import { TcpTransport } from '../transport/tcp.ts';
 import { Client } from './client.ts';
 import { TCP_CLIENT_DEFAULTS, TCP_SERVER_DEFAULTS, type TcpClientOptions, type TcpServerOptions } from './options.ts';
 import { Server } from './server.ts';
@@ -36,7 +37,7 @@ export class TcpServer<In = unknown, Out = In> extends Server<In, Out> {
    * cannot be used; the last good ones stay.
    */
   async reloadTls(): Promise<void> {
-    if (this.acceptor instanceof TcpAcceptor) await this.acceptor.reloadTls();
+    if (this.acceptor instanceof SocketAcceptor) await this.acceptor.reloadTls();
   }
 }
 

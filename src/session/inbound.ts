@@ -3,6 +3,7 @@ import { StateError } from '../base/errors.ts';
 import { log, oneLine } from '../base/log.ts';
 import { isThenable } from '../base/thenable.ts';
 import type { Wheel } from '../base/wheel.ts';
+import { borrowMessageReader, MessageReader, returnMessageReader } from '../codec/message-reader.ts';
 import { borrowReader, type PackageReader, type PackageSink, returnReader } from '../codec/package-reader.ts';
 import type { PkgReader } from '../codec/pkg-handler.ts';
 import type { Connection } from '../transport/connection.ts';
@@ -67,7 +68,7 @@ export class Inbound<In, Out> implements PackageSink<In> {
   /** The session's options, which it shares with others: nothing of them is copied for one session. */
   #settings: InboundSettings<In>;
   /** There only while bytes are buffered. */
-  #reader: PackageReader<In> | undefined;
+  #reader: PackageReader<In> | MessageReader<In> | undefined;
   #holds: number = Hold.OPENING;
   #isConnectionPaused = false;
   #resumedMs = 0;
@@ -150,17 +151,22 @@ export class Inbound<In, Out> implements PackageSink<In> {
     else if ((this.#holds & Hold.OPENING) === 0) this.hold(Hold.BUSY);
   }
 
-  onBytes(bytes: Buffer): void {
+  onBytes(bytes: Buffer, isText: boolean): void {
     if ((this.#holds & Hold.CLOSING) !== 0) return;
     const before = this.packagesRead;
     this.#startTurn();
-    this.#getReader().feed(bytes);
+    this.#getReader().feed(bytes, isText);
     this.#afterDecoding(before);
   }
 
-  #getReader(): PackageReader<In> {
+  #getReader(): PackageReader<In> | MessageReader<In> {
     if (this.#reader === undefined) {
-      this.#reader = borrowReader(this.#settings.reader, this, this.#settings.maxPackageBytes, this.#session);
+      const { reader, maxPackageBytes } = this.#settings;
+      const { kind, isDatagram } = this.#owner.connection;
+      this.#reader =
+        kind === 'stream'
+          ? borrowReader(reader, this, maxPackageBytes, this.#session)
+          : borrowMessageReader(reader, this, maxPackageBytes, this.#session, isDatagram);
       if (this.#holds !== 0) this.#reader.stop();
     }
     return this.#reader;
@@ -304,7 +310,8 @@ export class Inbound<In, Out> implements PackageSink<In> {
     const isPristine = reader === undefined || reader.isPristine;
     if (isPristine && reader !== undefined) {
       this.#reader = undefined;
-      returnReader(reader);
+      if (reader instanceof MessageReader) returnMessageReader(reader);
+      else returnReader(reader);
     }
     if (this.#holds !== 0) {
       if (this.bufferedBytes > READ_AHEAD_BYTES) this.#pauseConnection();

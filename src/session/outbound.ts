@@ -42,8 +42,14 @@ export function encodePackage<Out>(
 
 let spare: ByteWriter | undefined = new ByteWriter();
 
+/** A package encoded for any number of sessions. */
+export interface EncodedPackage {
+  readonly bytes: Uint8Array;
+  readonly isText: boolean;
+}
+
 /** Encodes a package once, into memory of its own, for all sessions with this writer. */
-export function encodeShared<Out>(writer: PkgWriter<Out>, context: PkgContext, pkg: Out): Uint8Array {
+export function encodeShared<Out>(writer: PkgWriter<Out>, context: PkgContext, pkg: Out): EncodedPackage {
   // A PkgHandler that broadcasts from inside `write` finds the writer taken.
   const out = spare ?? new ByteWriter();
   spare = undefined;
@@ -52,7 +58,8 @@ export function encodeShared<Out>(writer: PkgWriter<Out>, context: PkgContext, p
     const encoded = writer.write(pkg, context, out);
     if (encoded !== undefined) appendEncoded(out, encoded);
     const size = out.length;
-    return Buffer.concat(out.take(), size);
+    const { isText } = out;
+    return { bytes: Buffer.concat(out.take(), size), isText };
   } catch (thrown) {
     out.take();
     throw encodeError(thrown);

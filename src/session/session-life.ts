@@ -148,8 +148,8 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In, Ou
 
   // --- from the connection ---
 
-  onBytes(bytes: Buffer): void {
-    this.inbound?.onBytes(bytes);
+  onBytes(bytes: Buffer, isText: boolean): void {
+    this.inbound?.onBytes(bytes, isText);
   }
 
   onDrain(wasFull: boolean): void {

@@ -92,7 +92,7 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
 
   /** A place for the program's own data; kept until the session is forgotten. */
   get attributes(): Attributes {
-    this.#attributes ??= new Attributes();
+    this.#attributes ??= this.#life.connection.attributes ?? new Attributes();
     return this.#attributes;
   }
 
@@ -203,10 +203,10 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
   }
 
   /** Sends bytes that were encoded for several sessions; used by broadcast. They MUST NOT be changed afterwards. */
-  sendEncoded(bytes: Uint8Array): boolean {
+  sendEncoded(bytes: Uint8Array, isText = false): boolean {
     const life = this.#life;
     if (!life.canSend) return this.#sendTooEarly();
-    const isBelowMark = life.connection.sendShared(bytes);
+    const isBelowMark = life.connection.sendShared(bytes, undefined, isText);
     life.onPackageSent();
     return isBelowMark;
   }

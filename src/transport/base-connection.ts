@@ -1,7 +1,8 @@
 import type { ByteWriter } from '../base/byte-writer.ts';
 import { publish } from '../base/diagnostics.ts';
 import { PeerError, type PorticoError, StateError, type TransportError } from '../base/errors.ts';
-import type { Address, Connection, ConnectionSink, SendLimits, SendReceipt, TlsInfo } from './connection.ts';
+import type { Connection, ConnectionSink, SendLimits, SendReceipt } from './connection.ts';
+import { ConnectionFacts } from './connection-facts.ts';
 import { HeldInput } from './held-input.ts';
 import { borrowBatch, flushSoon, recycleShared, returnBatch, type SendBatch } from './send-batch.ts';
 import { type Batch, makeRoom, SendQueue } from './send-queue.ts';
@@ -19,21 +20,7 @@ const FLUSH_BYTES = 65_536;
  *                                 '-> SendQueue (packages, bounded, policy) <- onSent <'
  * ```
  */
-export abstract class BaseConnection implements Connection {
-  abstract readonly kind: 'stream' | 'message';
-  abstract readonly localAddress: Address;
-  abstract readonly remoteAddress: Address;
-  abstract readonly tls: TlsInfo | undefined;
-  abstract readonly raw: unknown;
-  abstract readonly readPath: 'static' | 'chunk';
-
-  bytesRead = 0;
-  bytesWritten = 0;
-  writes = 0;
-  droppedPackages = 0;
-  lostPackages = 0;
-  isDrainExpected = false;
-
+export abstract class BaseConnection extends ConnectionFacts implements Connection {
   #sink: ConnectionSink | undefined;
   #limits: SendLimits | undefined;
   /** There only while packages are batched. */
@@ -58,8 +45,8 @@ export abstract class BaseConnection implements Connection {
   // --- what a subclass does ---
 
   protected abstract sendOpen(): void;
-  /** Hands chunks to the operating system in order: one batch of a stream, or one message. */
-  protected abstract sendBatch(chunks: readonly Uint8Array[]): void;
+  /** Hands chunks to the operating system in order: one batch of a stream, or one message, perhaps as text. */
+  protected abstract sendBatch(chunks: readonly Uint8Array[], isText: boolean): void;
   /** Bytes of `sendBatch` not yet taken. When it is not 0 after `sendBatch`, `onSent` MUST be called once it is. */
   protected abstract unsentBytes(): number;
   protected abstract sendPause(): void;
@@ -76,16 +63,16 @@ export abstract class BaseConnection implements Connection {
 
   // --- what a subclass reports ---
 
-  protected onBytes(bytes: Buffer): void {
+  protected onBytes(bytes: Buffer, isText = false): void {
     if (this.#isClosing || this.#isClosed) return;
     if (this.#isPaused) {
-      this.#hold().chunks.push(Buffer.from(bytes));
+      this.#hold().chunks.push({ bytes: Buffer.from(bytes), isText });
       return;
     }
     this.bytesRead += bytes.length;
     this.#isReading = true;
     try {
-      this.#sink?.onBytes(bytes);
+      this.#sink?.onBytes(bytes, isText);
     } finally {
       this.#isReading = false;
       this.flush();
@@ -168,13 +155,14 @@ export abstract class BaseConnection implements Connection {
     const batch = this.#getBatch();
     const writer = batch.endPackage();
     const size = writer.length;
-    if (!this.#isBatching || !batch.has(writer)) return this.#accept(batch.takeOut(writer), size, receipt);
+    const { isText } = writer;
+    if (!this.#isBatching || !batch.has(writer)) return this.#accept(batch.takeOut(writer), size, receipt, isText);
     batch.add(size, receipt);
     return this.#onBatched();
   }
 
-  sendShared(bytes: Uint8Array, receipt?: SendReceipt): boolean {
-    return this.#accept([bytes], bytes.length, receipt);
+  sendShared(bytes: Uint8Array, receipt?: SendReceipt, isText = false): boolean {
+    return this.#accept([bytes], bytes.length, receipt, isText);
   }
 
   unsend(receipt: SendReceipt): boolean {
@@ -229,7 +217,7 @@ export abstract class BaseConnection implements Connection {
   }
 
   /** A package that is not in the shared writer. */
-  #accept(chunks: readonly Uint8Array[], size: number, receipt: SendReceipt | undefined): boolean {
+  #accept(chunks: readonly Uint8Array[], size: number, receipt: SendReceipt | undefined, isText: boolean): boolean {
     if (this.#isEnding || this.#isClosed) {
       this.lostPackages++;
       receipt?.onUnsent(new StateError('SESSION_CLOSED', 'the connection is closing or closed'));
@@ -241,12 +229,12 @@ export abstract class BaseConnection implements Connection {
       return this.#onBatched();
     }
     if (!this.#isWaiting) {
-      this.#handOver({ chunks, size, receipts: receipt === undefined ? undefined : [receipt], isShared: false });
+      this.#handOver({ chunks, size, receipts: receipt === undefined ? undefined : [receipt], isShared: false, isText });
       return this.#checkMarks();
     }
     if (!this.#fits(size, receipt)) return false;
     this.#queue ??= new SendQueue();
-    this.#queue.push(chunks, size, receipt);
+    this.#queue.push(chunks, size, receipt, isText);
     return this.#checkMarks();
   }
 
@@ -259,12 +247,12 @@ export abstract class BaseConnection implements Connection {
     return true;
   }
 
-  #handOver({ chunks, size, receipts, isShared }: Batch): void {
+  #handOver({ chunks, size, receipts, isShared, isText }: Batch): void {
     this.#sentReceipts = receipts;
     if (size > 0 || this.kind === 'message') {
       this.writes++;
       this.bytesWritten += size;
-      this.sendBatch(chunks);
+      this.sendBatch(chunks, isText);
     }
     const isTaken = this.unsentBytes() === 0;
     if (isShared) recycleShared(isTaken);
@@ -331,7 +319,8 @@ export abstract class BaseConnection implements Connection {
     if (!this.#isPaused || this.#isClosing || this.#isClosed) return;
     this.#isPaused = false;
     const held = this.#held;
-    while (held !== undefined && !this.#isPaused && held.chunks.length > 0) this.onBytes(held.next());
+    for (let next = held?.take(this.#isPaused); next !== undefined; next = held?.take(this.#isPaused))
+      this.onBytes(next.bytes, next.isText);
     if (this.#isPaused || this.#isClosing || this.#isClosed) return;
     if (held?.takeEnd()) this.onEnd();
     if (held?.hasClose) process.nextTick(() => this.onClosed(undefined));

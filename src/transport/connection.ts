@@ -1,3 +1,4 @@
+import type { Attributes } from '../base/attributes.ts';
 import type { ByteWriter } from '../base/byte-writer.ts';
 import type { PeerError, PorticoError, TransportError } from '../base/errors.ts';
 
@@ -10,10 +11,10 @@ import type { PeerError, PorticoError, TransportError } from '../base/errors.ts'
  */
 export interface ConnectionSink {
   /**
-   * Bytes of a stream, cut anywhere, or one whole message. The buffer is only lent: it MUST be used up or copied before the
-   * return, because the next read overwrites it.
+   * Bytes of a stream, cut anywhere, or one whole message, which may be text. The buffer is only lent: it MUST be used up or
+   * copied before the return, because the next read overwrites it.
    */
-  onBytes(bytes: Buffer): void;
+  onBytes(bytes: Buffer, isText: boolean): void;
   /**
    * The send queue has come down to the low-water mark: after `endPackage` said "full" (`wasFull`), or because of
    * `isDrainExpected`.
@@ -80,6 +81,10 @@ export interface TlsInfo {
  */
 export interface Connection {
   readonly kind: 'stream' | 'message';
+  /** Whether each message stands alone: it may be lost, doubled or overtaken, and a bad one says nothing about the next. */
+  readonly isDatagram: boolean;
+  /** What was learnt of the peer before there was a session, to become the session's attributes. */
+  readonly attributes: Attributes | undefined;
   readonly localAddress: Address;
   readonly remoteAddress: Address;
   readonly tls: TlsInfo | undefined;
@@ -119,8 +124,9 @@ export interface Connection {
   cancelPackage(): void;
   /**
    * Bytes encoded before, shared with other connections (broadcast): passed on by reference. Same result as `endPackage`.
+   * `isText`: as `ByteWriter.isText`.
    */
-  sendShared(bytes: Uint8Array, receipt?: SendReceipt): boolean;
+  sendShared(bytes: Uint8Array, receipt?: SendReceipt, isText?: boolean): boolean;
   /** Takes a package back that waits in the queue, so that not a byte of it has left; true when it was. */
   unsend(receipt: SendReceipt): boolean;
   /** Set it to have `onDrain` come once at the low-water mark although `endPackage` did not say "full". */

@@ -1,12 +1,12 @@
 /** What came from the peer while a connection was paused, to be delivered when it goes on. */
 export class HeldInput {
-  readonly chunks: Buffer[] = [];
+  readonly chunks: { readonly bytes: Buffer; readonly isText: boolean }[] = [];
   hasEnd = false;
   hasClose = false;
 
-  /** The oldest bytes; empty when there are none. */
-  next(): Buffer {
-    return this.chunks.shift() ?? Buffer.alloc(0);
+  /** The oldest bytes, unless there are none or the connection `isPaused` again. */
+  take(isPaused: boolean): { readonly bytes: Buffer; readonly isText: boolean } | undefined {
+    return isPaused ? undefined : this.chunks.shift();
   }
 
   /** Whether the end is to be delivered now; only once. */

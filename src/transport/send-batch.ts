@@ -107,7 +107,7 @@ export class SendBatch {
       shared.reuse();
       isShared = false;
     }
-    const batch = { chunks: compacted, size: this.bytes, receipts: this.#receipts, isShared };
+    const batch = { chunks: compacted, size: this.bytes, receipts: this.#receipts, isShared, isText: false };
     this.#forget();
     return batch;
   }

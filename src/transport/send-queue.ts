@@ -5,6 +5,7 @@ interface QueuedPackage {
   readonly chunks: readonly Uint8Array[];
   readonly size: number;
   readonly receipt: SendReceipt | undefined;
+  readonly isText: boolean;
 }
 
 /** What leaves together: several packages of a stream, or one message. */
@@ -14,6 +15,8 @@ export interface Batch {
   readonly receipts: readonly SendReceipt[] | undefined;
   /** Whether its memory is that of the writer which all connections share. */
   readonly isShared: boolean;
+  /** Of one message: whether it leaves as text. */
+  readonly isText: boolean;
 }
 
 /** How much leaves the queue in one go, and so how much can no longer be dropped or taken back. */
@@ -41,8 +44,8 @@ export class SendQueue {
     return this.length < FREE_PACKAGES || this.length < maxBytes / MIN_PACKAGE_BYTES;
   }
 
-  push(chunks: readonly Uint8Array[], size: number, receipt: SendReceipt | undefined): void {
-    this.#packages.push({ chunks, size, receipt });
+  push(chunks: readonly Uint8Array[], size: number, receipt: SendReceipt | undefined, isText = false): void {
+    this.#packages.push({ chunks, size, receipt, isText });
     this.bytes += size;
   }
 
@@ -51,17 +54,19 @@ export class SendQueue {
     const chunks: Uint8Array[] = [];
     let receipts: SendReceipt[] | undefined;
     let size = 0;
+    let isText = false;
     do {
       const oldest = this.#shift();
       if (oldest === undefined) break;
       for (const chunk of oldest.chunks) chunks.push(chunk);
       size += oldest.size;
+      isText = oldest.isText;
       if (oldest.receipt !== undefined) {
         receipts ??= [];
         receipts.push(oldest.receipt);
       }
     } while (!isOne && size < TAKE_BYTES);
-    return { chunks: compact(chunks, size), size, receipts, isShared: false };
+    return { chunks: compact(chunks, size), size, receipts, isShared: false, isText };
   }
 
   /** Drops the oldest packages until there is room; returns how many. */

@@ -131,6 +131,8 @@ const receipt = { onSent: nothing, onUnsent: nothing };
 /** For connections that have ended: a program has no business with them before. */
 export const CONNECTION_CALLS: Calls<Connection> = {
   kind: (connection) => connection.kind,
+  isDatagram: (connection) => connection.isDatagram,
+  attributes: (connection) => connection.attributes,
   localAddress: (connection) => connection.localAddress.text,
   remoteAddress: (connection) => connection.remoteAddress.text,
   tls: (connection) => connection.tls,

@@ -22,7 +22,7 @@ describe('SendQueue', () => {
     expect(queue.take(false).size).toBe(200_000);
     expect(queue.bytes).toBe(5);
     expect(queue.take(false).size).toBe(5);
-    expect(queue.take(false)).toEqual({ chunks: [], size: 0, receipts: undefined, isShared: false });
+    expect(queue.take(false)).toEqual({ chunks: [], size: 0, receipts: undefined, isShared: false, isText: false });
   });
 
   it('takes one at a time when asked to', () => {

@@ -29,6 +29,8 @@ export class ByteQueue implements ByteReader {
   state = 0;
   isMessage = false;
   isText = false;
+  /** Whether the bytes offered are in memory that nobody else uses, so that a package of all of them needs no copy. */
+  isOwned = false;
   /** Bytes consumed or given up in all; the decode loop compares it to see what one `read` took. */
   consumed = 0;
   #bytes: Buffer = NO_BYTES;
@@ -111,6 +113,11 @@ export class ByteQueue implements ByteReader {
     return true;
   }
 
+  /** Moves more of the lent chunk to the front; whether it is worth asking a handler then. */
+  pullReadable(): boolean {
+    return this.pull() && this.isReadable;
+  }
+
   /** Ends the loan: what is unread is copied. */
   retain(): void {
     const next = this.#next;
@@ -143,6 +150,7 @@ export class ByteQueue implements ByteReader {
     this.#toDiscard = 0;
     this.isMessage = false;
     this.isText = false;
+    this.isOwned = false;
   }
 
   #dropMemory(): void {
@@ -221,10 +229,17 @@ export class ByteQueue implements ByteReader {
 
   readBytes(count: number, skip = 0): Buffer {
     const at = this.#check(skip, count);
+    if (this.isOwned && count > 0 && count === this.#bytes.length) return this.#readWhole(count);
     if (count > SLAB_PACKAGE_BYTES || count === 0) return this.#readAlone(at, skip, count);
     if (slabOwner !== this || at < slabFrom || at + count > slabTo) this.#fillSlab(at, count);
     this.#consume(skip + count);
     return new FastBuffer(slabMemory, at + slabShift, count);
+  }
+
+  #readWhole(count: number): Buffer {
+    const whole = this.#bytes;
+    this.#consume(count);
+    return whole;
   }
 
   #readAlone(at: number, skip: number, count: number): Buffer {

@@ -1,4 +1,4 @@
-import { StateError } from './errors.ts';
+import { ListenerError } from './errors.ts';
 import { FastBuffer } from './fast-buffer.ts';
 import { show } from './option.ts';
 import { ignoreRejection } from './thenable.ts';
@@ -9,6 +9,7 @@ const INITIAL_BYTES = 73_728;
 const REFERENCE_BYTES = 8192;
 
 const NO_MEMORY = Buffer.alloc(0);
+const NO_VIEW = new DataView(NO_MEMORY.buffer, 0, 0);
 
 let reusedMemory: ArrayBufferLike | undefined;
 
@@ -43,6 +44,7 @@ export class ByteWriter {
   isText = false;
   /** Empty until something is written. */
   #buffer: Buffer = NO_MEMORY;
+  #view: DataView = NO_VIEW;
   /** Where the bytes begin that are not yet in #chunks. */
   #runStart = 0;
   #end = 0;
@@ -79,7 +81,7 @@ export class ByteWriter {
 
   writeUint32(value: number, littleEndian?: boolean): void {
     const at = this.#reserve(4);
-    put32(this.#buffer, at, value, littleEndian);
+    this.#view.setUint32(at, value, littleEndian);
   }
 
   /** 8 bytes, unsigned. */
@@ -187,7 +189,7 @@ export class ByteWriter {
     this.#runStart = 0;
     this.#end = 0;
     this.#packageRun = 0;
-    if (this.#buffer.length > INITIAL_BYTES) this.#buffer = NO_MEMORY;
+    if (this.#buffer.length > INITIAL_BYTES) this.#useMemory(NO_MEMORY);
   }
 
   /** The taken chunks are still being sent: their memory belongs to the socket now. */
@@ -195,16 +197,15 @@ export class ByteWriter {
     this.#runStart = 0;
     this.#end = 0;
     this.#packageRun = 0;
-    this.#buffer = NO_MEMORY;
+    this.#useMemory(NO_MEMORY);
   }
 
   // --- private ---
 
   #reserve(count: number): number {
     const at = this.#end;
-    const end = at + count;
-    if (end > this.#buffer.length) return this.#grow(count);
-    this.#end = end;
+    if (at + count > this.#buffer.length) return this.#grow(count);
+    this.#end = at + count;
     return at;
   }
 
@@ -214,10 +215,15 @@ export class ByteWriter {
     const larger = Buffer.allocUnsafeSlow(needed <= INITIAL_BYTES ? INITIAL_BYTES : needed * 2);
     larger.set(run);
     this.#packageRun = Math.max(0, this.#packageRun - this.#runStart);
-    this.#buffer = larger;
+    this.#useMemory(larger);
     this.#runStart = 0;
     this.#end = run.length + count;
     return run.length;
+  }
+
+  #useMemory(memory: Buffer): void {
+    this.#buffer = memory;
+    this.#view = new DataView(memory.buffer, memory.byteOffset, memory.length);
   }
 
   #endRun(): Buffer | undefined {
@@ -270,8 +276,9 @@ export function appendEncoded(out: ByteWriter, encoded: unknown): void {
     return;
   }
   ignoreRejection(encoded);
-  throw new StateError(
-    'NO_PACKAGE',
+  throw new ListenerError(
+    'ENCODE_FAILED',
+    'write',
     `PkgHandler.write: expected bytes, a list of bytes, or nothing when it wrote to \`out\`, given ${show(encoded)}`,
   );
 }

@@ -105,8 +105,9 @@ export class PackageReader<In> {
     else this.#decode();
   }
 
-  /** Decodes what is there of a message, lent; `endMessage` MUST follow, once the reader is not stopped. */
-  feedMessage(message: Buffer, isText: boolean): void {
+  /** Decodes what is there of a message, lent unless its memory `isOwned`; `endMessage` MUST follow, once the reader is not stopped. */
+  feedMessage(message: Buffer, isText: boolean, isOwned = false): void {
+    this.#queue.isOwned = isOwned;
     this.#queue.isMessage = true;
     this.#queue.isText = isText;
     if (message.length > 0) this.feed(message);
@@ -186,7 +187,8 @@ export class PackageReader<In> {
     const sink = this.#sink;
     this.#decoding = true;
     try {
-      while (!this.#stopped && !this.#failed && (queue.isReadable || (queue.pull() && queue.isReadable))) {
+      // After a failure there is nothing left to read.
+      while (!this.#stopped && (queue.isReadable || queue.pullReadable())) {
         const before = queue.consumed;
         let pkg: In | undefined;
         try {

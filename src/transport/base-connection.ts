@@ -1,9 +1,8 @@
 import type { ByteWriter } from '../base/byte-writer.ts';
 import { publish } from '../base/diagnostics.ts';
 import { PeerError, type PorticoError, StateError, type TransportError } from '../base/errors.ts';
-import type { Connection, ConnectionSink, SendLimits, SendReceipt } from './connection.ts';
-import { ConnectionFacts } from './connection-facts.ts';
-import { HeldInput } from './held-input.ts';
+import type { CloseNotice, Connection, ConnectionSink, SendLimits, SendReceipt } from './connection.ts';
+import { ReceivingConnection } from './receiving-connection.ts';
 import { borrowBatch, flushSoon, recycleShared, returnBatch, type SendBatch } from './send-batch.ts';
 import { type Batch, makeRoom, SendQueue } from './send-queue.ts';
 
@@ -20,104 +19,73 @@ const FLUSH_BYTES = 65_536;
  *                                 '-> SendQueue (packages, bounded, policy) <- onSent <'
  * ```
  */
-export abstract class BaseConnection extends ConnectionFacts implements Connection {
-  #sink: ConnectionSink | undefined;
+export abstract class BaseConnection extends ReceivingConnection implements Connection {
   #limits: SendLimits | undefined;
   /** There only while packages are batched. */
   #batch: SendBatch | undefined;
-  #sentReceipts: readonly SendReceipt[] | undefined;
+  #sentReceipts: SendReceipt[] | undefined;
   #queue: SendQueue | undefined;
   #isBlocked = false;
   #isFull = false;
-  /** Whether packages go into the batch; otherwise each waits by itself. */
+  /** Whether packages go into the batch, or are gathered; otherwise each waits by itself. */
   #isBatching = false;
   #isDirty = false;
-  #isReading = false;
-  #isPaused = true; // until `open`
-  #held: HeldInput | undefined;
   #isEnding = false;
   #isEndSent = false;
-  #isClosing = false;
   #isAborted = false;
-  #isClosed = false;
   #closeError: PorticoError | undefined;
-
-  // --- what a subclass does ---
-
-  protected abstract sendOpen(): void;
-  /** Hands chunks to the operating system in order: one batch of a stream, or one message, perhaps as text. */
-  protected abstract sendBatch(chunks: readonly Uint8Array[], isText: boolean): void;
-  /** Bytes of `sendBatch` not yet taken. When it is not 0 after `sendBatch`, `onSent` MUST be called once it is. */
-  protected abstract unsentBytes(): number;
-  protected abstract sendPause(): void;
-  protected abstract sendResume(): void;
-  /** The end of the stream, behind everything sent. */
-  protected abstract sendEnd(): void;
-  /** Ends the connection when both directions have ended; called after `sendEnd`. */
-  protected abstract sendClose(): void;
-  protected abstract sendAbort(error: TransportError | undefined): void;
-  /** Whether the memory of a batch is still in use after `sendBatch` even when the network is fast (TLS). */
-  protected get sendsLater(): boolean {
-    return false;
-  }
 
   // --- what a subclass reports ---
 
-  protected onBytes(bytes: Buffer, isText = false): void {
-    if (this.#isClosing || this.#isClosed) return;
-    if (this.#isPaused) {
-      this.#hold().chunks.push({ bytes: Buffer.from(bytes), isText });
-      return;
-    }
-    this.bytesRead += bytes.length;
-    this.#isReading = true;
-    try {
-      this.#sink?.onBytes(bytes, isText);
-    } finally {
-      this.#isReading = false;
-      this.flush();
-    }
-  }
-
-  protected onEnd(): void {
-    if (this.#isClosing || this.#isClosed) return;
-    if (this.#isPaused) this.#hold().hasEnd = true;
-    else this.#sink?.onEnd();
-  }
-
   /** Everything given to `sendBatch` was taken. */
   protected onSent(): void {
-    if (this.#isAborted || this.#isClosed) return;
+    if (this.#isAborted || this.isClosed) return;
     this.#isBlocked = false;
     this.#checkBatching();
     this.#confirm();
-    while (!this.#isBlocked && this.#queue?.length) this.#handOver(this.#queue.take(this.kind === 'message'));
+    while (!this.#isBlocked && this.#queue?.length) {
+      this.#handOver(this.#queue.take(this.kind === 'message'));
+      if (this.gatheredBytes() >= FLUSH_BYTES || this.#queue.length === 0) this.flush();
+    }
     this.#checkBatching();
     this.#checkEnd();
     this.#checkDrain();
   }
 
+  /** What was given to `sendBatch` last is not sent: from inside `sendBatch`, or before the `onSent` that follows it. */
+  protected onRefused(error: PorticoError): void {
+    const receipts = this.#sentReceipts;
+    this.#sentReceipts = undefined;
+    this.lostPackages++;
+    if (receipts !== undefined) for (const receipt of receipts) receipt.onUnsent(error);
+  }
+
+  /** Something failed that the connection survives. */
+  protected onNotice(error: PorticoError): void {
+    if (!this.#isAborted && !this.isClosed) this.sink?.onNotice?.(error);
+  }
+
   protected onClosed(error: PorticoError | undefined): void {
-    if (this.#isClosed) return;
-    if (error === undefined && !this.#isClosing && this.#isPaused && this.#held !== undefined) {
+    if (this.isClosed) return;
+    if (error === undefined && !this.isClosing && this.isPaused && this.held !== undefined) {
       // In order, and what came before it was not delivered yet.
-      this.#held.hasClose = true;
+      this.held.hasClose = true;
       return;
     }
-    this.#isClosed = true;
+    this.isClosed = true;
     this.#checkBatching();
     this.#closeError = error;
     this.#dropUnsent(error ?? new StateError('SESSION_CLOSED', 'the connection ended before the package was sent'));
-    this.#sink?.onClose(error);
+    this.sink?.onClose(error);
   }
 
   // --- sending ---
 
   open(sink: ConnectionSink, limits: SendLimits): void {
-    this.#sink = sink;
+    this.sink = sink;
     this.#limits = limits;
-    if (this.#isClosed) process.nextTick(() => sink.onClose(this.#closeError));
-    if (this.#isAborted || this.#isClosed) return;
+    if (this.isClosed) process.nextTick(() => sink.onClose(this.#closeError));
+    if (this.#isAborted || this.isClosed) return;
     this.#checkBatching();
     this.sendOpen();
     this.resume();
@@ -128,7 +96,8 @@ export abstract class BaseConnection extends ConnectionFacts implements Connecti
   }
 
   get pendingBytes(): number {
-    const waiting = (this.#batch === undefined ? 0 : this.#batch.bytes) + (this.#queue === undefined ? 0 : this.#queue.bytes);
+    const waiting =
+      this.gatheredBytes() + (this.#batch === undefined ? 0 : this.#batch.bytes) + (this.#queue === undefined ? 0 : this.#queue.bytes);
     return this.#isBlocked ? waiting + this.unsentBytes() : waiting;
   }
 
@@ -137,7 +106,8 @@ export abstract class BaseConnection extends ConnectionFacts implements Connecti
   }
 
   beginPackage(): ByteWriter {
-    return this.#getBatch().beginPackage();
+    this.#batch ??= borrowBatch();
+    return this.#batch.beginPackage();
   }
 
   cancelPackage(): void {
@@ -147,7 +117,7 @@ export abstract class BaseConnection extends ConnectionFacts implements Connecti
   endPackage(receipt?: SendReceipt): boolean {
     const batch = this.#batch;
     if (batch === undefined || receipt !== undefined || !this.#isBatching || !batch.keepPackage()) return this.#endApart(receipt);
-    if (batch.bytes >= FLUSH_BYTES || !(this.#isReading || this.#isDirty)) return this.#onBatched();
+    if (batch.bytes >= FLUSH_BYTES || !(this.isReading || this.#isDirty)) return this.#onBatched();
     return true;
   }
 
@@ -171,10 +141,38 @@ export abstract class BaseConnection extends ConnectionFacts implements Connecti
     return isTakenBack;
   }
 
+  /** Whether a message may be gathered without `endPackage` and `sendShared`; then `onGathered` MUST follow. */
+  protected get isGathering(): boolean {
+    return this.#isBatching && this.gathers;
+  }
+
+  /** A message was gathered. Same result as `endPackage`. */
+  protected onGathered(receipt?: SendReceipt): boolean {
+    this.#follow(receipt);
+    if (this.gatheredBytes() >= FLUSH_BYTES) {
+      this.flush();
+      return this.#checkMarks();
+    }
+    if (!this.#isDirty) this.#schedule();
+    return true;
+  }
+
+  #follow(receipt: SendReceipt | undefined): void {
+    if (receipt === undefined) return;
+    this.#sentReceipts ??= [];
+    this.#sentReceipts.push(receipt);
+  }
+
   flush(): void {
     this.#isDirty = false;
+    if (this.gatheredBytes() > 0 && !this.isClosed) {
+      this.writes++;
+      this.sendGathered();
+      this.#settle(this.unsentBytes() === 0);
+      if (this.isDrainExpected) this.#checkDrain();
+    }
     const batch = this.#batch;
-    if (batch === undefined || batch.packages === 0 || this.#isClosed) return;
+    if (batch === undefined || batch.packages === 0 || this.isClosed) return;
     if (batch.isEncoding) this.#schedule();
     else this.#flushBatch(batch);
   }
@@ -193,7 +191,7 @@ export abstract class BaseConnection extends ConnectionFacts implements Connecti
     if (!(wasFull || this.isDrainExpected) || (this.#isWaiting && this.pendingBytes > this.#getLimits().lowWaterMarkBytes)) return;
     this.#isFull = false;
     this.isDrainExpected = false;
-    this.#sink?.onDrain(wasFull);
+    this.sink?.onDrain(wasFull);
   }
 
   #schedule(): void {
@@ -208,7 +206,7 @@ export abstract class BaseConnection extends ConnectionFacts implements Connecti
 
   /** Looks again whether packages go into the batch; called wherever one of the conditions changes. */
   #checkBatching(): void {
-    this.#isBatching = !this.#isWaiting && this.kind === 'stream' && !this.#isEnding && !this.#isClosed;
+    this.#isBatching = (this.kind === 'stream' || this.gathers) && !this.#isWaiting && !this.#isEnding && !this.isClosed;
   }
 
   /** Whether packages have to queue: also behind those that the queue is about to hand over. */
@@ -218,10 +216,15 @@ export abstract class BaseConnection extends ConnectionFacts implements Connecti
 
   /** A package that is not in the shared writer. */
   #accept(chunks: readonly Uint8Array[], size: number, receipt: SendReceipt | undefined, isText: boolean): boolean {
-    if (this.#isEnding || this.#isClosed) {
+    if (this.#isEnding || this.isClosed) {
       this.lostPackages++;
       receipt?.onUnsent(new StateError('SESSION_CLOSED', 'the connection is closing or closed'));
       return false;
+    }
+    if (this.#isBatching && this.gathers) {
+      this.bytesWritten += size;
+      this.sendBatch(chunks, isText);
+      return this.onGathered(receipt);
     }
     if (this.#isBatching) {
       this.#getBatch().append(chunks);
@@ -243,11 +246,17 @@ export abstract class BaseConnection extends ConnectionFacts implements Connecti
       this.flush();
       return this.#checkMarks();
     }
-    if (!this.#isReading && !this.#isDirty) this.#schedule();
+    if (!this.isReading && !this.#isDirty) this.#schedule();
     return true;
   }
 
   #handOver({ chunks, size, receipts, isShared, isText }: Batch): void {
+    if (this.gathers) {
+      this.bytesWritten += size;
+      this.sendBatch(chunks, isText);
+      if (receipts !== undefined) this.#follow(receipts[0]);
+      return;
+    }
     this.#sentReceipts = receipts;
     if (size > 0 || this.kind === 'message') {
       this.writes++;
@@ -256,12 +265,16 @@ export abstract class BaseConnection extends ConnectionFacts implements Connecti
     }
     const isTaken = this.unsentBytes() === 0;
     if (isShared) recycleShared(isTaken);
+    this.#settle(isTaken);
+  }
+
+  #settle(isTaken: boolean): void {
     if (isTaken) {
-      if (receipts !== undefined) this.#confirm();
+      if (this.#sentReceipts !== undefined) this.#confirm();
     } else {
       this.#isBlocked = true;
       this.#checkBatching();
-      this.#sink?.onBlocked();
+      this.sink?.onBlocked();
     }
   }
 
@@ -293,7 +306,7 @@ export abstract class BaseConnection extends ConnectionFacts implements Connecti
     this.lostPackages++;
     receipt?.onUnsent(error);
     this.#isFull = true;
-    if (limits.overflowPolicy === 'close') this.#sink?.onOverflow(new PeerError('SLOW_READER', room.full));
+    if (limits.overflowPolicy === 'close') this.sink?.onOverflow(new PeerError('SLOW_READER', room.full));
     return false;
   }
 
@@ -302,36 +315,10 @@ export abstract class BaseConnection extends ConnectionFacts implements Connecti
     return this.#limits;
   }
 
-  // --- reading ---
-
-  #hold(): HeldInput {
-    this.#held ??= new HeldInput();
-    return this.#held;
-  }
-
-  pause(): void {
-    if (this.#isPaused || this.#isClosing || this.#isClosed) return;
-    this.#isPaused = true;
-    this.sendPause();
-  }
-
-  resume(): void {
-    if (!this.#isPaused || this.#isClosing || this.#isClosed) return;
-    this.#isPaused = false;
-    const held = this.#held;
-    for (let next = held?.take(this.#isPaused); next !== undefined; next = held?.take(this.#isPaused))
-      this.onBytes(next.bytes, next.isText);
-    if (this.#isPaused || this.#isClosing || this.#isClosed) return;
-    if (held?.takeEnd()) this.onEnd();
-    if (held?.hasClose) process.nextTick(() => this.onClosed(undefined));
-    else if (!this.#isPaused) this.sendResume();
-    if (!held?.hasClose && !this.#isPaused) this.#held = undefined;
-  }
-
   // --- closing ---
 
   end(): void {
-    if (this.#isEnding || this.#isClosed) return;
+    if (this.#isEnding || this.isClosed) return;
     if (this.#batch?.isEncoding) {
       process.nextTick(() => this.end());
       return;
@@ -342,41 +329,42 @@ export abstract class BaseConnection extends ConnectionFacts implements Connecti
     this.#checkEnd();
   }
 
-  close(): void {
-    if (this.#isClosing || this.#isClosed) return;
-    this.#isClosing = true;
-    this.#held?.clear();
+  close(notice?: CloseNotice): void {
+    if (this.isClosing || this.isClosed) return;
+    this.isClosing = true;
+    this.closeNotice = notice;
+    this.held?.clear();
     // The peer's end must be seen, so reading goes on; onBytes throws the bytes away.
-    if (this.#isPaused) this.sendResume();
-    if (this.#held?.hasClose) process.nextTick(() => this.onClosed(undefined));
+    if (this.isPaused) this.sendResume();
+    if (this.held?.hasClose) process.nextTick(() => this.onClosed(undefined));
     else if (this.#isEndSent) this.#finish();
     else this.end();
   }
 
   abort(error?: TransportError): void {
-    if (this.#isAborted || this.#isClosed) return;
+    if (this.#isAborted || this.isClosed) return;
     this.#isAborted = true;
-    this.#isClosing = true;
+    this.isClosing = true;
     this.#isEnding = true;
     this.#isEndSent = true;
     this.#checkBatching();
-    this.#held?.clear();
+    this.held?.clear();
     this.#dropUnsent(error ?? new StateError('SESSION_CLOSED', 'the connection was aborted before the package was sent'));
-    if (this.#held?.hasClose) process.nextTick(() => this.onClosed(error));
+    if (this.held?.hasClose) process.nextTick(() => this.onClosed(error));
     else this.sendAbort(error);
   }
 
   #checkEnd(): void {
-    if (!this.#isEnding || this.#isEndSent || this.#isClosed || this.#isWaiting || (this.#batch?.packages ?? 0) > 0) return;
+    if (!this.#isEnding || this.#isEndSent || this.isClosed || this.#isWaiting || (this.#batch?.packages ?? 0) > 0) return;
     this.#isEndSent = true;
     this.sendEnd();
-    if (this.#isClosing) this.#finish();
+    if (this.isClosing) this.#finish();
   }
 
   #finish(): void {
     this.sendClose();
     process.nextTick(() => {
-      if (!this.#isAborted && !this.#isClosed) this.#sink?.onFinished();
+      if (!this.#isAborted && !this.isClosed) this.sink?.onFinished();
     });
   }
 

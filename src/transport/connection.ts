@@ -20,8 +20,11 @@ export interface ConnectionSink {
    * `isDrainExpected`.
    */
   onDrain(wasFull: boolean): void;
-  /** The peer has finished sending; sending to it still works. */
-  onEnd(): void;
+  /**
+   * The peer has finished sending, or what it sends is of no more use (`ending.error`); sending to it still works. `ending` says how,
+   * where the transport tells.
+   */
+  onEnd(ending?: PeerEnding): void;
   /** The operating system did not take all bytes at once; `stalledBytes` falls as it does. */
   onBlocked(): void;
   /** After `close`: everything was sent, the end of the stream included. Only the peer's own end is still awaited. */
@@ -30,6 +33,22 @@ export interface ConnectionSink {
   onClose(error: PorticoError | undefined): void;
   /** The send queue went over the hard cap with the policy 'close'; the sink MUST close. */
   onOverflow(error: PeerError): void;
+  /** Something failed that the connection survives: a datagram was refused, an ICMP error came. */
+  onNotice?(error: PorticoError): void;
+}
+
+/** What one side tells the other when it closes, on transports that can tell: a WebSocket close frame (RFC 6455 section 7.4). */
+export interface CloseNotice {
+  readonly status: number;
+  /** For people. */
+  readonly text: string;
+}
+
+/** How a peer has finished sending. */
+export interface PeerEnding {
+  readonly notice?: CloseNotice;
+  /** The peer broke the protocol of the transport; the sink MUST close. */
+  readonly error?: PeerError;
 }
 
 /** What happens to a package that does not fit under the hard cap of the send queue. */
@@ -41,6 +60,8 @@ export interface SendLimits {
   readonly highWaterMarkBytes: number;
   readonly maxQueueBytes: number;
   readonly overflowPolicy: OverflowPolicy;
+  /** Of connections that put messages together: the largest to take from the peer; 0 = no limit, undefined = as before. */
+  readonly maxPackageBytes?: number;
 }
 
 /** Follows one package to the operating system. Exactly one of the two is called, once. */
@@ -101,6 +122,8 @@ export interface Connection {
   readonly lostPackages: number;
   /** Which read path is active: the buffer shared by all sockets, or a chunk per read. */
   readonly readPath: 'static' | 'chunk';
+  /** How long the peer took to answer the last ping of the transport; undefined where there are none, or none was answered yet. */
+  readonly roundTripMs: number | undefined;
 
   /** Begins delivery to `sink`. Called once. */
   open(sink: ConnectionSink, limits: SendLimits): void;
@@ -141,9 +164,9 @@ export interface Connection {
   end(): void;
   /**
    * Sends everything, then the end of the stream, waits for the peer's end and closes. Bytes that still come in are thrown
-   * away. The user bounds this with a timer and `abort`.
+   * away. The user bounds this with a timer and `abort`. `notice` is for the peer, where the transport can tell it.
    */
-  close(): void;
+  close(notice?: CloseNotice): void;
   /** Closes at once. Unsent bytes are lost. */
   abort(error?: TransportError): void;
 }

@@ -1,8 +1,11 @@
+import type { PeerEnding } from './connection.ts';
+
 /** What came from the peer while a connection was paused, to be delivered when it goes on. */
 export class HeldInput {
   readonly chunks: { readonly bytes: Buffer; readonly isText: boolean }[] = [];
   hasEnd = false;
   hasClose = false;
+  ending: PeerEnding | undefined;
 
   /** The oldest bytes, unless there are none or the connection `isPaused` again. */
   take(isPaused: boolean): { readonly bytes: Buffer; readonly isText: boolean } | undefined {

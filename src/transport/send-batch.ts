@@ -4,14 +4,16 @@ import type { SendReceipt } from './connection.ts';
 import { type Batch, compact } from './send-queue.ts';
 
 /**
- * The batch of one connection at a time is written straight into this writer. When another connection begins a package, the
- * first one's bytes are copied out: memory that waits is always exactly as large as what waits.
+ * The batch of one connection at a time, `owner`, is written straight into this writer. When another connection begins a package,
+ * the first one's bytes are copied out: memory that waits is always exactly as large as what waits. `depth` is how many packages
+ * are being encoded: one in the shared writer, and those that a PkgHandler sends from inside `write`, each in a writer of its own.
  */
-const shared = new ByteWriter();
-let owner: SendBatch | undefined;
-/** Whether a package is being encoded in the shared writer; further ones that a PkgHandler sends from inside `write` are nested. */
-let isEncoding = false;
-const nested: ByteWriter[] = [];
+const shared: { readonly writer: ByteWriter; readonly nested: ByteWriter[]; owner: SendBatch | undefined; depth: number } = {
+  writer: new ByteWriter(),
+  nested: [],
+  owner: undefined,
+  depth: 0,
+};
 
 /** The packages of one connection that will leave together. */
 export class SendBatch {
@@ -24,61 +26,69 @@ export class SendBatch {
 
   /** Whether a package is being encoded behind this batch, so that it cannot leave just now. */
   get isEncoding(): boolean {
-    return isEncoding && owner === this;
+    return shared.depth > 0 && shared.owner === this;
   }
 
   /** Where to encode a package: behind this batch, or for a nested one in a writer of its own. */
   beginPackage(): ByteWriter {
-    if (isEncoding || owner !== this || this.#behind !== undefined) {
-      if (isEncoding) return beginNested();
-      if (owner !== undefined) owner.#spill();
-      owner = this;
+    if (shared.depth > 0 || shared.owner !== this || this.#behind !== undefined) return this.#beginApart();
+    shared.depth = 1;
+    const { writer } = shared;
+    writer.beginPackage();
+    return writer;
+  }
+
+  #beginApart(): ByteWriter {
+    if (++shared.depth > 1) {
+      const writer = new ByteWriter();
+      shared.nested.push(writer);
+      return writer;
     }
-    isEncoding = true;
-    shared.beginPackage();
-    return shared;
+    if (shared.owner !== undefined) shared.owner.#spill();
+    shared.owner = this;
+    shared.writer.beginPackage();
+    return shared.writer;
   }
 
   /** The package begun last is complete and counted, the usual case in one step; false when it is nested. */
   keepPackage(): boolean {
-    if (nested.length > 0 || !isEncoding) return false;
-    isEncoding = false;
+    if (shared.depth !== 1) return false;
+    shared.depth = 0;
     this.packages++;
-    this.bytes += shared.length;
+    this.bytes += shared.writer.length;
     return true;
   }
 
   /** The package begun last is complete: its writer, for `has` or `takeOut`. */
   endPackage(): ByteWriter {
-    if (!isEncoding) throw new StateError('WRONG_STATE', 'endPackage: expected a beginPackage before it');
-    const writer = nested.length > 0 ? nested.pop() : undefined;
-    if (writer !== undefined) return writer;
-    isEncoding = false;
-    return shared;
+    if (shared.depth === 0) throw new StateError('WRONG_STATE', 'endPackage: expected a beginPackage before it');
+    shared.depth--;
+    return shared.nested.pop() ?? shared.writer;
   }
 
   /** Whether a package encoded in this writer stands in the batch already. */
   has(writer: ByteWriter): boolean {
-    return writer === shared;
+    return writer === shared.writer;
   }
 
   /** The package, which cannot be part of a batch, in memory of its own. */
   takeOut(writer: ByteWriter): readonly Uint8Array[] {
-    if (writer === shared) owner = undefined;
+    if (writer === shared.writer) shared.owner = undefined;
     return writer.takeCopies();
   }
 
   /** Takes back the package begun last. `isEmpty`: nothing else that stands in the shared writer will leave. */
   cancelPackage(isEmpty: boolean): void {
-    if (!isEncoding || nested.pop() !== undefined) return;
-    isEncoding = false;
-    shared.cancelPackage();
+    if (shared.depth === 0) return;
+    shared.depth--;
+    if (shared.nested.pop() !== undefined) return;
+    shared.writer.cancelPackage();
     if (isEmpty) clearShared();
   }
 
   /** Chunks that are not in the shared writer: behind what stands there, before what will be written there. */
   append(chunks: readonly Uint8Array[]): void {
-    if (owner === this) this.#behind = appended(this.#behind, chunks);
+    if (shared.owner === this) this.#behind = appended(this.#behind, chunks);
     else this.#front = appended(this.#front, chunks);
   }
 
@@ -95,16 +105,16 @@ export class SendBatch {
   take(ownsMemory: boolean): Batch {
     let chunks: readonly Uint8Array[] = this.#front ?? [];
     let isShared = false;
-    if (owner === this) {
-      owner = undefined;
+    if (shared.owner === this) {
+      shared.owner = undefined;
       isShared = !ownsMemory;
-      const own = isShared ? shared.take() : shared.takeCopies();
+      const own = isShared ? shared.writer.take() : shared.writer.takeCopies();
       chunks = chunks.length === 0 ? own : chunks.concat(own);
     }
     if (this.#behind !== undefined) chunks = chunks.concat(this.#behind);
     const compacted = compact(chunks, this.bytes);
     if (isShared && compacted !== chunks) {
-      shared.reuse();
+      shared.writer.reuse();
       isShared = false;
     }
     const batch = { chunks: compacted, size: this.bytes, receipts: this.#receipts, isShared, isText: false };
@@ -116,7 +126,7 @@ export class SendBatch {
   drop(): readonly SendReceipt[] {
     const receipts = this.#receipts ?? [];
     // A package being encoded is refused when it is complete, and takes along what stands before it.
-    if (owner === this && !isEncoding) clearShared();
+    if (shared.owner === this && shared.depth === 0) clearShared();
     this.#forget();
     return receipts;
   }
@@ -131,7 +141,7 @@ export class SendBatch {
 
   /** Moves what stands in the shared writer into memory of its own, because another connection needs the writer. */
   #spill(): void {
-    this.#front = appended(this.#front, shared.takeCopies());
+    this.#front = appended(this.#front, shared.writer.takeCopies());
     if (this.#behind !== undefined) this.#front = appended(this.#front, this.#behind);
     this.#behind = undefined;
   }
@@ -143,22 +153,16 @@ function appended(list: Uint8Array[] | undefined, more: readonly Uint8Array[]): 
   return list;
 }
 
-function beginNested(): ByteWriter {
-  const writer = new ByteWriter();
-  nested.push(writer);
-  return writer;
-}
-
 function clearShared(): void {
-  shared.take();
-  shared.reuse();
-  owner = undefined;
+  shared.writer.take();
+  shared.writer.reuse();
+  shared.owner = undefined;
 }
 
 /** After a batch that `isShared` was handed over: its memory is free again, or belongs to the socket now. */
 export function recycleShared(isFree: boolean): void {
-  if (isFree) shared.reuse();
-  else shared.release();
+  if (isFree) shared.writer.reuse();
+  else shared.writer.release();
 }
 
 /** Batches that nobody uses: a connection has one only from its first package to the flush. */

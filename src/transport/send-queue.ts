@@ -12,7 +12,7 @@ interface QueuedPackage {
 export interface Batch {
   readonly chunks: readonly Uint8Array[];
   readonly size: number;
-  readonly receipts: readonly SendReceipt[] | undefined;
+  readonly receipts: SendReceipt[] | undefined;
   /** Whether its memory is that of the writer which all connections share. */
   readonly isShared: boolean;
   /** Of one message: whether it leaves as text. */

@@ -59,11 +59,20 @@ function hasUserBuffer(handle: unknown): handle is HandleInternals {
 }
 
 let selfTest: Promise<boolean> | undefined;
+let hasPassed = false;
+
+/** Whether `canReadStatically` has said so. */
+export function readsStatically(): boolean {
+  return hasPassed;
+}
 
 /** Whether accepted sockets can use the shared buffer, found out once per process by trying it over loopback. */
 export function canReadStatically(): Promise<boolean> {
   if (!isStaticReadAllowed() || symbols === undefined) return Promise.resolve(false);
-  selfTest ??= testStaticRead();
+  selfTest ??= testStaticRead().then((works) => {
+    hasPassed = works;
+    return works;
+  });
   return selfTest;
 }
 

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import type { Attributes } from '../base/attributes.ts';
 import { TransportError } from '../base/errors.ts';
 import { FastBuffer } from '../base/fast-buffer.ts';
 import { tcpAddress, unixAddress } from './address.ts';
@@ -11,40 +12,38 @@ import { installStaticRead } from './static-read.ts';
 const kConnection: unique symbol = Symbol('portico.connection');
 type ConnectionSocket = Socket & { [kConnection]?: TcpConnection };
 
-/** What is known of the addresses already; the socket is asked for the rest. */
-interface KnownAddresses {
+/** What is known already; the socket is asked for the rest. */
+interface KnownFacts {
   readonly unixPath?: string | undefined;
   readonly local?: Address | undefined;
   readonly remote?: Address | undefined;
+  readonly attributes?: Attributes | undefined;
 }
 
 /** A TCP, TLS or Unix socket. Sockets MUST be made with `allowHalfOpen`. */
 export class TcpConnection extends BaseConnection {
-  readonly kind = 'stream';
   readonly raw: Socket;
   readonly localAddress: Address;
   readonly remoteAddress: Address;
-  readonly #isTls: boolean;
+  readonly #attributes: Attributes | undefined;
+  /** Only with TLS: most connections are without, and pay for none of it. */
+  readonly #secured: Secured | undefined;
   #readPath: 'static' | 'chunk';
-  #tls: TlsInfo | undefined;
   #error: Error | undefined;
-  #onWritten: (() => void) | undefined;
-  /** Of TLS: the batch being sent, and what the operating system had taken before it. */
-  #batchBytes = 0;
-  #takenBefore = 0;
 
   /**
    * `reads`: 'shared' = the socket was made with `onread` and the shared buffer; 'install' = try to make it so; 'chunk' = leave
    * reading as it is.
    */
-  constructor(socket: Socket, reads: 'shared' | 'install' | 'chunk', known: KnownAddresses) {
+  constructor(socket: Socket, reads: 'shared' | 'install' | 'chunk', known: KnownFacts) {
     super();
     this.raw = socket;
     const { unixPath, local, remote } = known;
     // Keep what can no longer be asked for after the end, which may come before `open`.
     this.localAddress = local ?? (unixPath === undefined ? tcpAddress(socket.localAddress, socket.localPort) : unixAddress(unixPath));
     this.remoteAddress = remote ?? (unixPath === undefined ? tcpAddress(socket.remoteAddress, socket.remotePort) : unixAddress(unixPath));
-    this.#isTls = socket instanceof TLSSocket;
+    this.#attributes = known.attributes;
+    this.#secured = socket instanceof TLSSocket ? new Secured(socket, this) : undefined;
     this.#readPath = 'chunk';
     const own: ConnectionSocket = socket;
     own[kConnection] = this;
@@ -54,33 +53,37 @@ export class TcpConnection extends BaseConnection {
     socket.on('close', socketOnClose);
     if (reads === 'shared' || (reads === 'install' && installStaticRead(socket, socketOnStaticRead))) this.#readPath = 'static';
     socket.pause();
-    void this.tls;
+  }
+
+  override get attributes(): Attributes | undefined {
+    return this.#attributes;
   }
 
   get readPath(): 'static' | 'chunk' {
     return this.#readPath;
   }
 
+  get kind(): 'stream' {
+    return 'stream';
+  }
+
   get tls(): TlsInfo | undefined {
-    if (this.raw instanceof TLSSocket) this.#tls ??= tlsInfo(this.raw);
-    return this.#tls;
+    return this.#secured?.info;
   }
 
   override get stalledBytes(): number {
     const unsent = super.stalledBytes;
     if (unsent === 0) return 0;
     // Node counts a chunk until all of it is taken; libuv knows how much of it is left.
-    if (!this.#isTls) return numberIn(handleOf(this.raw), 'writeQueueSize') ?? unsent;
-    // What is taken is a little more than what was given, because it is encrypted.
-    const left = this.#batchBytes - (takenBelowTls(this.raw) - this.#takenBefore);
-    return Math.max(1, Math.min(unsent, left));
+    if (this.#secured === undefined) return numberIn(handleOf(this.raw), 'writeQueueSize') ?? unsent;
+    return Math.max(1, Math.min(unsent, this.#secured.leftBytes()));
   }
 
   // --- down ---
 
   protected sendOpen(): void {
     const socket = this.raw;
-    if (!this.#isTls) socket.on('drain', socketOnDrain);
+    if (this.#secured === undefined) socket.on('drain', socketOnDrain);
     if (socket.destroyed) {
       // 'close' may have come before anybody listened.
       process.nextTick(() => this.socketClosed());
@@ -99,21 +102,14 @@ export class TcpConnection extends BaseConnection {
   protected sendBatch(chunks: readonly Uint8Array[]): void {
     const socket = this.raw;
     const last = chunks.length - 1;
-    if (this.#isTls) {
-      this.#takenBefore = takenBelowTls(socket);
-      this.#batchBytes = 0;
-      for (const chunk of chunks) this.#batchBytes += chunk.length;
-    }
+    const secured = this.#secured;
+    secured?.begin(chunks);
     if (last > 0) socket.cork();
     for (let index = 0; index <= last; index++) {
       const chunk = chunks[index];
       if (chunk === undefined) continue;
-      if (this.#isTls && index === last) {
-        this.#onWritten ??= () => this.socketDrained();
-        socket.write(chunk, this.#onWritten);
-      } else {
-        socket.write(chunk);
-      }
+      if (secured !== undefined && index === last) socket.write(chunk, secured.onWritten);
+      else socket.write(chunk);
     }
     if (last > 0) socket.uncork();
   }
@@ -124,7 +120,7 @@ export class TcpConnection extends BaseConnection {
 
   /** TLS reports what it has encrypted only in the next tick. */
   protected override get sendsLater(): boolean {
-    return this.#isTls;
+    return this.#secured !== undefined;
   }
 
   protected sendPause(): void {
@@ -147,7 +143,7 @@ export class TcpConnection extends BaseConnection {
     this.#error ??= error;
     const socket = this.raw;
     // Once the end of the stream is out, a reset would only endanger what the peer has not read yet.
-    if (this.#isTls || this.remoteAddress.family === 'unix' || socket.writableEnded || socket.connecting) socket.destroy();
+    if (this.#secured !== undefined || this.remoteAddress.family === 'unix' || socket.writableEnded || socket.connecting) socket.destroy();
     else socket.resetAndDestroy();
   }
 
@@ -176,24 +172,53 @@ export class TcpConnection extends BaseConnection {
   }
 }
 
+/** What a connection has to know of its TLS socket. */
+class Secured {
+  readonly info: TlsInfo;
+  /** TLS tells when a write was taken only to the write itself. */
+  readonly onWritten: () => void;
+  readonly #socket: Socket;
+  /** The batch being sent, and what the operating system had taken before it. */
+  #batchBytes = 0;
+  #takenBefore = 0;
+
+  constructor(socket: TLSSocket, connection: TcpConnection) {
+    this.#socket = socket;
+    // Later the socket may have been closed, and know it no more.
+    this.info = tlsInfo(socket);
+    this.onWritten = () => connection.socketDrained();
+  }
+
+  begin(chunks: readonly Uint8Array[]): void {
+    this.#takenBefore = takenBelowTls(this.#socket);
+    this.#batchBytes = 0;
+    for (const chunk of chunks) this.#batchBytes += chunk.length;
+  }
+
+  /** What is taken is a little more than what was given, because it is encrypted. */
+  leftBytes(): number {
+    return this.#batchBytes - (takenBelowTls(this.#socket) - this.#takenBefore);
+  }
+}
+
 /** The handle of libuv; Node shows what it counts nowhere else. */
-function handleOf(owner: object): unknown {
+export function handleOf(owner: object): unknown {
   return Reflect.get(owner, '_handle');
 }
 
-function numberIn(handle: unknown, name: string): number | undefined {
+export function numberIn(handle: unknown, name: string): number | undefined {
   const value: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, name) : undefined;
   return typeof value === 'number' ? value : undefined;
 }
 
 /** How many encrypted bytes the operating system has taken from a TLS socket so far. */
-function takenBelowTls(socket: Socket): number {
+export function takenBelowTls(socket: Socket): number {
   const handle = handleOf(socket);
   const below: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, '_parent') : undefined;
   return (numberIn(below, 'bytesWritten') ?? 0) - (numberIn(below, 'writeQueueSize') ?? 0);
 }
 
-function tlsInfo(socket: TLSSocket): TlsInfo {
+export function tlsInfo(socket: TLSSocket): TlsInfo {
   const peer = socket.getPeerCertificate();
   const serverName: unknown = Reflect.get(socket, 'servername');
   return {

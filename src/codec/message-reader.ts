@@ -84,14 +84,14 @@ export class MessageReader<In> implements PackageSink<In> {
     this.#reader.configure(handler, maxPackageBytes);
   }
 
-  /** Decodes a message that is only lent. */
+  /** Decodes a message that is only lent, unless it is a datagram: its memory is not used again. */
   feed(message: Buffer, isText: boolean): void {
     if (this.#isInMessage || this.#reader.isStopped || this.#reader.isDecoding) {
       this.#waiting.push({ bytes: Buffer.from(message), isText });
       this.#waitingBytes += message.length + MESSAGE_OVERHEAD_BYTES;
       return;
     }
-    this.#begin(message, isText);
+    this.#begin(message, isText, this.#isDatagram);
     this.#goOn();
   }
 
@@ -131,9 +131,9 @@ export class MessageReader<In> implements PackageSink<In> {
     }
   }
 
-  #begin(bytes: Buffer, isText: boolean): void {
+  #begin(bytes: Buffer, isText: boolean, isOwned: boolean): void {
     this.#isInMessage = true;
-    this.#reader.feedMessage(bytes, isText);
+    this.#reader.feedMessage(bytes, isText, isOwned);
   }
 
   /** Finishes the message begun, if it can be, and reads those that wait. */
@@ -144,7 +144,7 @@ export class MessageReader<In> implements PackageSink<In> {
       const next = this.#waiting.shift();
       if (next === undefined) return;
       this.#waitingBytes -= next.bytes.length + MESSAGE_OVERHEAD_BYTES;
-      this.#begin(next.bytes, next.isText);
+      this.#begin(next.bytes, next.isText, true);
     }
   }
 

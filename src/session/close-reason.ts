@@ -1,4 +1,6 @@
-import { describeThrown, type ErrorCode, PorticoError, TransportError } from '../base/errors.ts';
+import { describeThrown, type ErrorCode, PeerError, PorticoError, TransportError } from '../base/errors.ts';
+import { oneLine } from '../base/log.ts';
+import type { CloseNotice, PeerEnding } from '../transport/connection.ts';
 
 /**
  * Why a session ended. The numbers are its status on transports that carry one (WebSocket close codes, RFC 6455 section 7.4;
@@ -46,6 +48,7 @@ export interface CloseReason {
   readonly by: 'local' | 'peer' | 'network';
   /** For people. */
   readonly text: string;
+  /** That of `code`, or the one that was given: by the peer when it closed a WebSocket, by the program to `close`. */
   readonly status: number;
   /** The failure that ended it, if one did; `onError` had it before. */
   readonly error: PorticoError | undefined;
@@ -60,6 +63,10 @@ export interface CloseRequest {
   readonly code: CloseCode;
   readonly by: CloseReason['by'];
   readonly text: string;
+  /** Default: that of `code`. */
+  readonly status?: number;
+  /** What the peer is told, where the transport can tell it. Default: `text`. */
+  readonly told?: string;
   readonly error?: PorticoError;
   /** Nothing is flushed. */
   readonly isForced?: boolean;
@@ -78,6 +85,9 @@ const CODE_OF_ERROR: Partial<Record<ErrorCode, CloseCode>> = {
   SLOW_READER: 'SLOW',
   WRITE_TIMEOUT: 'SLOW',
   HANDSHAKE_FAILED: 'AUTH',
+  PROTOCOL_VIOLATION: 'PROTOCOL',
+  RATE_EXCEEDED: 'RATE',
+  CLOSED_WITH_ERROR: 'PEER_CLOSED',
   TASK_REJECTED: 'OVERLOAD',
   TASK_TIMEOUT: 'OVERLOAD',
   POOL_CLOSED: 'OVERLOAD',
@@ -92,7 +102,36 @@ export function closeCodeOf(error: PorticoError): CloseCode {
 export function requestForFailure(error: PorticoError): CloseRequest {
   // A peer that takes no bytes cannot be flushed to.
   const isForced = error.code === 'SLOW_READER' || error.code === 'WRITE_TIMEOUT';
-  return { code: closeCodeOf(error), by: error.name === 'PeerError' ? 'peer' : 'local', text: error.message, error, isForced };
+  const by = error.name === 'PeerError' ? 'peer' : 'local';
+  const status = error instanceof PeerError && error.status !== undefined ? { status: error.status } : {};
+  return { code: closeCodeOf(error), by, text: error.message, error, isForced, ...status };
+}
+
+/** Statuses with which a WebSocket is closed in order: done, going away, none given. */
+const ORDERLY: readonly number[] = [1000, 1001, 1005];
+
+/** The close that follows when the peer has finished sending. */
+export function requestForEnding(ending: PeerEnding | undefined): CloseRequest {
+  if (ending?.error !== undefined) return requestForFailure(ending.error);
+  const { notice } = ending ?? {};
+  if (notice === undefined) return { code: 'PEER_CLOSED', by: 'peer', text: 'the peer finished' };
+  const { status } = notice;
+  const text = notice.text === '' ? 'the peer closed' : notice.text;
+  if (ORDERLY.includes(status)) return { code: 'PEER_CLOSED', by: 'peer', text, status };
+  const why = notice.text === '' ? '' : `: ${oneLine(notice.text)}`;
+  const error = new PeerError('CLOSED_WITH_ERROR', `the peer closed with status ${status}${why}`, { status });
+  return { code: 'PEER_CLOSED', by: 'peer', text, status, error };
+}
+
+/** Whether a program may give its peer this status. 1006 means that nothing was told, and is never sent. */
+export function isOwnStatus(status: number): boolean {
+  if (status === CLOSE_STATUS.RESET) return false;
+  return (Number.isInteger(status) && status >= 3000 && status <= 4999) || Object.values<number>(CLOSE_STATUS).includes(status);
+}
+
+/** What the peer is told of a close. What this side's own code says when it fails is not for strangers. */
+export function noticeOf({ code, text, error, told, status = CLOSE_STATUS[code] }: CloseRequest): CloseNotice {
+  return { status, text: told ?? (error === undefined || error instanceof PeerError ? text : '') };
 }
 
 /** The close of a session whose connection has ended already; `bufferedBytes` of it were never made into packages. */

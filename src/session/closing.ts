@@ -19,7 +19,7 @@ export interface ClosingSteps {
   handled(): Promise<void>;
   sendEnd(): void;
   abort(): void;
-  /** From here on the reason is fixed. */
+  /** Everything was sent, or is given up: from here on the reason is fixed, and who called `close` from a handler has it. */
   settleReason(): CloseReason;
   notifyError(): void;
   notifyClose(reason: CloseReason): unknown;
@@ -33,7 +33,7 @@ export interface ClosingSteps {
  * The one way a session ends, whatever ended it:
  *
  * ```
- * flush or time out > running handlers or time out > onError (if there was an error) > onClose > close callbacks, in order > socket gone
+ * flush or time out > reason > running handlers or time out > onError (if there was an error) > onClose > close callbacks, in order > socket gone
  * ```
  *
  * Resolves when the last step is done. Never rejects.
@@ -49,10 +49,10 @@ export async function runClosing(steps: ClosingSteps): Promise<CloseReason> {
     const inTime = await Promise.race([steps.finished.then(yes), steps.gone.then(yes), deadline.passed]);
     if (!inTime) steps.abort();
   }
+  const reason = steps.settleReason();
   const handledInTime = await Promise.race([steps.handled().then(yes), deadline.passed]);
   if (!handledInTime) steps.onLate('a handler');
 
-  const reason = steps.settleReason();
   steps.notifyError();
   await settleWithin(steps, 'onClose', () => steps.notifyClose(reason));
   for (const callback of steps.closeCallbacks()) await settleWithin(steps, 'a close callback', callback);

@@ -25,6 +25,8 @@ export class SessionStats {
   readonly runningHandlers: number;
   /** 'static': one read buffer shared by all sockets; 'chunk': the runtime makes one per read. */
   readonly readPath: 'static' | 'chunk';
+  /** How long the peer took to answer the last ping of the transport (WebSocket); undefined without one. */
+  readonly roundTripMs: number | undefined;
 
   constructor(values: Omit<SessionStats, 'toString'>) {
     this.id = values.id;
@@ -43,6 +45,7 @@ export class SessionStats {
     this.bufferedBytes = values.bufferedBytes;
     this.runningHandlers = values.runningHandlers;
     this.readPath = values.readPath;
+    this.roundTripMs = values.roundTripMs;
   }
 
   /** The one line of getty's `Stat()`. */

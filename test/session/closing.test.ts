@@ -54,6 +54,20 @@ describe('close()', () => {
     expect(listener.reasons).toMatchObject([{ code: 'NORMAL', by: 'local' }]);
   });
 
+  it('that destroy() hurries tells what was not sent', async () => {
+    const world = new MemoryWorld();
+    const listener = new Recorder<string>();
+    await world.server(line, listener);
+    await world.connect(line, new Recorder<string>());
+    const session = await listener.session();
+    world.link().stall('client');
+    for (let count = 0; count < 4; count++) session.send('x'.repeat(60_000));
+    void session.close();
+    session.destroy();
+    await world.finish(session.closed);
+    expect(listener.reasons[0]?.unsentBytes).toBeGreaterThan(100_000);
+  });
+
   it('throws away what the peer still sends, and is not kept up by it', async () => {
     const listener = new Recorder<string>();
     const server = await tcpServer(line, listener);

@@ -1,0 +1,15 @@
+import type { PerMessageDeflateOptions } from 'ws';
+import type { WsDeflate } from './ws-settings.ts';
+
+/** The settings as `ws` takes them. */
+export function deflateOptions(deflate: WsDeflate | undefined): PerMessageDeflateOptions | false {
+  if (deflate === undefined) return false;
+  const { thresholdBytes, level, memLevel, concurrency, contextTakeover } = deflate;
+  return {
+    threshold: thresholdBytes,
+    concurrencyLimit: concurrency,
+    serverNoContextTakeover: !contextTakeover,
+    clientNoContextTakeover: !contextTakeover,
+    zlibDeflateOptions: { level, memLevel },
+  };
+}

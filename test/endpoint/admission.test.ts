@@ -1,6 +1,7 @@
 import { BlockList } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { Admission, type AdmissionLimits, ipGroup, plainIp } from '../../src/endpoint/admission.ts';
+import { openFileLimit, SessionRoom } from '../../src/endpoint/open-files.ts';
 import { withBlockList } from '../../src/endpoint/options.ts';
 import type { Address } from '../../src/transport/connection.ts';
 
@@ -20,6 +21,26 @@ const unixPeer: Address = { text: 'unix:/run/app.sock', host: '', port: 0, famil
 function admission(limits: Partial<AdmissionLimits>): Admission {
   return new Admission({ ...unlimited, ...limits });
 }
+
+it('shares one room among the servers without a limit of their own, so that together they leave files for the rest', () => {
+  const room = new SessionRoom(3);
+  const [one, other] = [0, 1].map(() => new Admission({ ...unlimited, maxSessions: undefined }, room));
+  const own = new Admission({ ...unlimited, maxSessions: 1 }, room);
+  const address = from('192.0.2.1');
+  expect([one?.admit(address, 0), one?.admit(address, 0), other?.admit(address, 0)]).toEqual([undefined, undefined, undefined]);
+  expect([one?.admit(address, 0), other?.admit(address, 0), own.admit(address, 0)]).toEqual(['max-sessions', 'max-sessions', undefined]);
+  one?.release(address);
+  own.release(address);
+  expect([other?.admit(address, 0), one?.admit(address, 0), room.used]).toEqual([undefined, 'max-sessions', 3]);
+});
+
+it('has room for a share of the open-file limit', () => {
+  const room = new SessionRoom();
+  room.used = Math.floor(openFileLimit() * 0.7) - 1;
+  expect(room.isFull).toBe(false);
+  room.used++;
+  expect(room.isFull).toBe(true);
+});
 
 function blocking(...networks: string[]): BlockList | undefined {
   const options: { blockList: BlockList | undefined } = { blockList: undefined };

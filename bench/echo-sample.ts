@@ -5,6 +5,8 @@ import { createInterface } from 'node:readline';
 
 export interface Workload {
   readonly name: string;
+  readonly protocol: 'tcp' | 'ws' | 'udp';
+  readonly generator: 'generator' | 'generator-udp' | 'generator-broadcast';
   readonly title: string;
   readonly connections: number;
   readonly outstanding: number;
@@ -13,6 +15,8 @@ export interface Workload {
 
 export interface ServerEntry {
   readonly name: string;
+  /** The workloads that it serves. */
+  readonly serves: readonly string[];
   readonly command: readonly [string, ...string[]];
 }
 
@@ -39,14 +43,20 @@ export interface Measured {
 }
 
 const benchFolder = import.meta.dirname;
-const generator: string = path.join(benchFolder, 'build', 'generator');
+const generators = ['generator', 'generator-udp', 'generator-broadcast'] as const;
 const readyTimeoutMs = 15_000;
 const exitTimeoutMs = 3_000;
 
-export function buildGenerator(): void {
-  mkdirSync(path.dirname(generator), { recursive: true });
-  const source = path.join(benchFolder, 'generator.c');
-  execFileSync('cc', ['-O3', '-std=gnu11', '-Wall', '-Wextra', '-o', generator, source], { stdio: 'inherit' });
+function binaryOf(generator: string): string {
+  return path.join(benchFolder, 'build', generator);
+}
+
+export function buildGenerators(): void {
+  mkdirSync(path.join(benchFolder, 'build'), { recursive: true });
+  for (const generator of generators) {
+    const source = path.join(benchFolder, `${generator}.c`);
+    execFileSync('cc', ['-O3', '-std=gnu11', '-Wall', '-Wextra', '-o', binaryOf(generator), source], { stdio: 'inherit' });
+  }
 }
 
 function spawnOnCore(core: number | undefined, command: readonly [string, ...string[]]): ChildProcess {
@@ -117,9 +127,9 @@ async function stop(child: ChildProcess): Promise<void> {
 }
 
 async function load(port: number, pid: number, workload: Workload, timing: Timing, core: number | undefined): Promise<Measured> {
-  const { connections, outstanding, payloadBytes } = workload;
+  const { protocol, generator, connections, outstanding, payloadBytes } = workload;
   const numbers = [port, connections, outstanding, payloadBytes, timing.warmupSeconds, timing.measureSeconds, pid];
-  const child = spawnOnCore(core, [generator, '127.0.0.1', ...numbers.map(String)]);
+  const child = spawnOnCore(core, [binaryOf(generator), protocol, ...numbers.map(String)]);
   const complaints = collect(child);
   try {
     const timeoutMs = (timing.warmupSeconds + timing.measureSeconds) * 1_000 + 60_000;

@@ -5,25 +5,47 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { isIdle, markdown, type Row, type Sample, summarize } from './echo-report.ts';
-import { buildGenerator, type Measured, type ServerEntry, type Timing, takeSample, type Workload } from './echo-sample.ts';
+import { buildGenerators, type Measured, type ServerEntry, type Timing, takeSample, type Workload } from './echo-sample.ts';
 import { describeRun, headline } from './machine.mjs';
 
+const tcp = { protocol: 'tcp', generator: 'generator' } as const;
+const ws = { protocol: 'ws', generator: 'generator' } as const;
+const udp = { protocol: 'udp', generator: 'generator-udp' } as const;
+const broadcast = { protocol: 'ws', generator: 'generator-broadcast' } as const;
+
 const allWorkloads: readonly Workload[] = [
-  { name: 'W1', title: 'ping-pong, 50 connections x 1 frame of 64 B', connections: 50, outstanding: 1, payloadBytes: 64 },
-  { name: 'W2', title: 'pipelined, 50 connections x 64 frames of 64 B', connections: 50, outstanding: 64, payloadBytes: 64 },
-  { name: 'W5', title: 'many, 1000 connections x 16 frames of 64 B', connections: 1000, outstanding: 16, payloadBytes: 64 },
-  { name: 'W3', title: 'bulk, 10 connections x 8 frames of 64 KiB', connections: 10, outstanding: 8, payloadBytes: 64 * 1024 },
+  { ...tcp, name: 'W1', title: 'ping-pong, 50 connections x 1 frame of 64 B', connections: 50, outstanding: 1, payloadBytes: 64 },
+  { ...tcp, name: 'W2', title: 'pipelined, 50 connections x 64 frames of 64 B', connections: 50, outstanding: 64, payloadBytes: 64 },
+  { ...tcp, name: 'W5', title: 'many, 1000 connections x 16 frames of 64 B', connections: 1000, outstanding: 16, payloadBytes: 64 },
+  { ...tcp, name: 'W3', title: 'bulk, 10 connections x 8 frames of 64 KiB', connections: 10, outstanding: 8, payloadBytes: 64 * 1024 },
+  { ...ws, name: 'WS1', title: 'WebSocket ping-pong, 50 x 1 message of 64 B', connections: 50, outstanding: 1, payloadBytes: 64 },
+  { ...ws, name: 'WS2', title: 'WebSocket pipelined, 50 x 64 messages of 64 B', connections: 50, outstanding: 64, payloadBytes: 64 },
+  { ...ws, name: 'WS3', title: 'WebSocket bulk, 10 x 8 messages of 64 KiB', connections: 10, outstanding: 8, payloadBytes: 64 * 1024 },
+  { ...broadcast, name: 'WSB', title: 'WebSocket broadcast of 64 B to 1000', connections: 1000, outstanding: 0, payloadBytes: 64 },
+  { ...udp, name: 'U1', title: 'UDP, 50 peers x 1 datagram of 64 B', connections: 50, outstanding: 1, payloadBytes: 64 },
+  { ...udp, name: 'U4', title: 'UDP, 50 peers x 4 datagrams of 64 B', connections: 50, outstanding: 4, payloadBytes: 64 },
 ];
+
+function script(name: string, serves: string, file: string, ...flags: readonly string[]): ServerEntry {
+  return { name, serves: serves.split(' '), command: [process.execPath, `bench/servers/${file}`, ...flags] };
+}
 
 const allServers: readonly ServerEntry[] = [
-  { name: 'naive', command: [process.execPath, 'bench/servers/net-naive.mjs'] },
-  { name: 'tuned', command: [process.execPath, 'bench/servers/net-tuned.mjs'] },
-  { name: 'portico', command: [process.execPath, 'bench/servers/portico-echo.mjs'] },
+  script('naive', 'W1 W2 W5 W3', 'net-naive.mjs'),
+  script('tuned', 'W1 W2 W5 W3', 'net-tuned.mjs'),
+  script('portico', 'W1 W2 W5 W3', 'portico-echo.mjs'),
   // Packages are views of the read buffer, valid during onMessage, as those of a server written by hand for this benchmark are.
-  { name: 'portico-borrow', command: [process.execPath, 'bench/servers/portico-echo.mjs', '--borrow'] },
+  script('portico-borrow', 'W1 W2 W5 W3', 'portico-echo.mjs', '--borrow'),
+  script('ws', 'WS1 WS2 WS3', 'ws-naive.mjs'),
+  script('portico-ws', 'WS1 WS2 WS3', 'portico-ws.mjs'),
+  script('ws-loop', 'WSB', 'ws-broadcast-naive.mjs'),
+  script('portico-broadcast', 'WSB', 'portico-ws.mjs', '--broadcast'),
+  script('dgram', 'U1 U4', 'dgram-naive.mjs'),
+  script('portico-udp', 'U1 U4', 'portico-udp.mjs'),
 ];
 
-const ratioBases = ['naive', 'tuned'];
+/** What portico is compared with, where it was run. */
+const ratioBases = ['naive', 'tuned', 'ws', 'ws-loop', 'dgram'];
 
 interface Plan {
   readonly workloads: readonly Workload[];
@@ -89,8 +111,9 @@ function readPlan(): Plan {
 async function measure(plan: Plan, samples: Sample[], discarded: Sample[]): Promise<void> {
   for (const workload of plan.workloads) {
     for (let round = 0; round < plan.rounds; round++) {
-      for (let turn = 0; turn < plan.servers.length; turn++) {
-        const server = plan.servers[(turn + round) % plan.servers.length];
+      const servers = plan.servers.filter(({ serves }) => serves.includes(workload.name));
+      for (let turn = 0; turn < servers.length; turn++) {
+        const server = servers[(turn + round) % servers.length];
         if (server === undefined) continue;
         const take = async (rerun: boolean): Promise<Sample> => {
           const measured = await takeSample(server, workload, plan.timing, plan.pinned);
@@ -138,17 +161,30 @@ async function main(): Promise<void> {
   if (needsBuild && !existsSync(path.join(import.meta.dirname, '..', 'dist', 'index.js'))) {
     throw new Error('dist/index.js is missing: run `npm run build` first, or choose servers with --server naive,tuned');
   }
-  buildGenerator();
+  buildGenerators();
   const run = describeRun();
   if (!plan.pinned) console.error('not pinned: taskset or a second core is missing, figures will be poor');
   const samples: Sample[] = [];
   const discarded: Sample[] = [];
   await measure(plan, samples, discarded);
 
-  const names = plan.servers.map((server) => server.name);
-  const bases = ratioBases.filter((base) => names.includes(base));
-  const rows: Row[] = plan.workloads.flatMap((workload) => summarize(samples, workload, names, bases));
-  console.log(`${headline(run)}\n\n${markdown(rows, plan.workloads, bases)}`);
+  const groups = new Map<string, Workload[]>();
+  for (const workload of plan.workloads) {
+    const key = `${workload.protocol} ${workload.generator}`;
+    groups.set(key, [...(groups.get(key) ?? []), workload]);
+  }
+  const rows: Row[] = [];
+  console.log(headline(run));
+  for (const workloads of groups.values()) {
+    const serving = plan.servers.filter(({ serves }) => workloads.some(({ name }) => serves.includes(name)));
+    const bases = ratioBases.filter((base) => serving.some(({ name }) => name === base));
+    const own = workloads.flatMap((workload) => {
+      const names = serving.filter(({ serves }) => serves.includes(workload.name)).map(({ name }) => name);
+      return summarize(samples, workload, names, bases);
+    });
+    rows.push(...own);
+    if (own.length > 0) console.log(`\n${markdown(own, workloads, bases)}`);
+  }
   const stillIdle = samples.filter((sample) => sample.idle).length;
   const { rounds, pinned, timing } = plan;
   console.log(`\n${rounds} rounds of ${timing.measureSeconds} s after ${timing.warmupSeconds} s; ${samples.length} samples.`);

@@ -1,37 +1,19 @@
 /*
- * Closed-loop load generator: one thread, epoll, echo of `uint32 BE length | payload` frames, every echoed byte compared.
+ * Closed-loop load generator: one thread, epoll, every echoed byte compared.
  *
- *   generator host port connections outstanding payloadBytes warmupSeconds measureSeconds [serverPid]
+ *   generator tcp|ws port connections outstanding payloadBytes warmupSeconds measureSeconds [serverPid]
  *
- * The frames of all connections come from one cyclic pattern; each connection starts at its own place in it. A connection is then
- * only two positions in the pattern, a batch of frames is one write, and checking is one memcmp per read. The cycle is longer than
- * the window, so a lost, repeated, swapped, cut or foreign frame shows up as different bytes.
+ * tcp: frames of `uint32 BE length | payload`. ws: masked binary WebSocket messages out, unmasked ones back (RFC 6455), on `/`.
+ * The server is on 127.0.0.1. The frames of all connections come from one cyclic pattern; each connection starts at its own place
+ * in it. A connection is then only two positions in the pattern, a batch of frames is one write, and checking is one memcmp per
+ * read. The cycle is longer than the window, so a lost, repeated, swapped, cut or foreign frame shows up as different bytes.
  */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <time.h>
-#include <unistd.h>
+#include "load.h"
 
 #define READ_BYTES (512 * 1024)
 #define PATTERN_BYTES (1024 * 1024)
 #define MAX_EVENTS 1024
-#define SUB_BITS 6
-#define SUB_COUNT (1 << SUB_BITS)
-#define BUCKETS ((64 - SUB_BITS) * SUB_COUNT)
 #define DRAIN_NS 5000000000ull
-#define BUSY_PERCENT 92.0
 
 typedef struct {
   int fd;
@@ -46,79 +28,55 @@ typedef struct {
   uint64_t *sent_at;   /* release time of each frame in flight, a ring of `outstanding` slots */
 } Conn;
 
-static size_t frame_bytes, cycle_bytes;
+/* What goes out and what has to come back: the same payloads in frames of different sizes. */
+typedef struct {
+  uint8_t *bytes;
+  size_t frame, cycle;
+} Pattern;
+
+static Pattern out, in;
+static int is_ws;
 static uint32_t outstanding, alive_count;
-static uint8_t *pattern, *read_buffer;
-static uint64_t histogram[BUCKETS], messages;
+static uint8_t *read_buffer;
+static uint64_t messages;
 static uint64_t mismatches, disconnects;
 static int epoll_fd, sending = 1;
 
-static uint64_t clock_ns(clockid_t id) {
-  struct timespec t;
-  if (clock_gettime(id, &t) != 0) return 0;
-  return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+static size_t put_header(uint8_t *f, uint32_t payload, int masked) {
+  if (is_ws) return put_ws_header(f, payload, masked);
+  uint32_t length = htonl(payload);
+  memcpy(f, &length, 4);
+  return 4;
 }
 
-static uint64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
-
-static uint64_t own_cpu_ns(void) {
-  struct rusage u;
-  getrusage(RUSAGE_SELF, &u);
-  return ((uint64_t)u.ru_utime.tv_sec + (uint64_t)u.ru_stime.tv_sec) * 1000000000ull +
-         ((uint64_t)u.ru_utime.tv_usec + (uint64_t)u.ru_stime.tv_usec) * 1000ull;
-}
-
-static void die(const char *what) {
-  fprintf(stderr, "generator: %s: %s\n", what, strerror(errno));
-  exit(1);
-}
-
-static void *must(void *p) {
-  if (!p) die("out of memory");
-  return p;
-}
-
-static uint32_t bucket_of(uint64_t v) {
-  if (v < SUB_COUNT) return (uint32_t)v;
-  uint32_t shift = 63u - (uint32_t)__builtin_clzll(v) - SUB_BITS;
-  return (shift + 1) * SUB_COUNT + (uint32_t)((v >> shift) - SUB_COUNT);
-}
-
-static double bucket_middle(uint32_t b) {
-  if (b < SUB_COUNT) return b;
-  uint32_t shift = b / SUB_COUNT - 1;
-  return ((double)(b % SUB_COUNT + SUB_COUNT) + 0.5) * (double)(1ull << shift);
-}
-
-static double percentile_us(double p) {
-  uint64_t total = 0, seen = 0;
-  for (uint32_t i = 0; i < BUCKETS; i++) total += histogram[i];
-  if (!total) return 0;
-  for (uint32_t i = 0; i < BUCKETS; i++) {
-    seen += histogram[i];
-    if ((double)seen >= p * (double)total) return bucket_middle(i) / 1000.0;
-  }
-  return 0;
-}
-
-static void build_pattern(uint32_t payload) {
-  size_t frames = PATTERN_BYTES / frame_bytes;
+static void build_patterns(uint32_t payload) {
+  uint8_t header[16];
+  size_t mask_bytes = is_ws ? 4 : 0;
+  in.frame = put_header(header, payload, 0) + payload;
+  out.frame = in.frame + mask_bytes;
+  size_t frames = PATTERN_BYTES / in.frame;
   if (frames > 1021) frames = 1021;
   if (frames < 2 * (size_t)outstanding + 1) frames = 2 * (size_t)outstanding + 1;
-  cycle_bytes = frames * frame_bytes;
-  pattern = must(malloc(cycle_bytes));
+  in.cycle = frames * in.frame;
+  out.cycle = frames * out.frame;
+  in.bytes = must(malloc(in.cycle));
+  out.bytes = must(malloc(out.cycle));
   for (size_t i = 0; i < frames; i++) {
-    uint8_t *f = pattern + i * frame_bytes;
-    uint32_t length = htonl(payload), sequence = htonl((uint32_t)i);
+    uint8_t *to = out.bytes + i * out.frame, *back = in.bytes + i * in.frame, *mask;
+    uint32_t sequence = htonl((uint32_t)i);
     uint64_t x = (i + 1) * 0x9e3779b97f4a7c15ull;
-    memcpy(f, &length, 4);
+    back += put_header(back, payload, 0);
+    to += put_header(to, payload, 1);
+    mask = to;
+    for (size_t j = 0; j < mask_bytes; j++) *to++ = (uint8_t)(x >> (8 * j + 5));
     for (uint32_t j = 0; j < payload; j++) {
       x ^= x << 13;
       x ^= x >> 7;
       x ^= x << 17;
-      f[4 + j] = (uint8_t)(x >> 32);
+      back[j] = (uint8_t)(x >> 32);
     }
-    memcpy(f + 4, &sequence, payload < 4 ? payload : 4);
+    memcpy(back, &sequence, payload < 4 ? payload : 4);
+    for (uint32_t j = 0; j < payload; j++) to[j] = back[j] ^ (is_ws ? mask[j & 3] : 0);
   }
 }
 
@@ -141,9 +99,9 @@ static void lost(Conn *c, const char *why) {
 
 static void flush(Conn *c) {
   while (c->pending) {
-    size_t first = cycle_bytes - c->send_pos;
+    size_t first = out.cycle - c->send_pos;
     if (first > c->pending) first = c->pending;
-    struct iovec v[2] = {{pattern + c->send_pos, first}, {pattern, c->pending - first}};
+    struct iovec v[2] = {{out.bytes + c->send_pos, first}, {out.bytes, c->pending - first}};
     ssize_t n = v[1].iov_len ? writev(c->fd, v, 2) : write(c->fd, v[0].iov_base, first);
     if (n < 0) {
       if (errno == EINTR) continue;
@@ -153,7 +111,7 @@ static void flush(Conn *c) {
     }
     c->pending -= (size_t)n;
     c->send_pos += (size_t)n;
-    if (c->send_pos >= cycle_bytes) c->send_pos -= cycle_bytes;
+    if (c->send_pos >= out.cycle) c->send_pos -= out.cycle;
   }
   if (c->wants_out) watch(c, EPOLL_CTL_MOD, 0);
 }
@@ -166,7 +124,7 @@ static void release(Conn *c, uint32_t frames, uint64_t at) {
     if (++slot == outstanding) slot = 0;
   }
   c->in_flight += frames;
-  c->pending += (size_t)frames * frame_bytes;
+  c->pending += (size_t)frames * out.frame;
   flush(c);
 }
 
@@ -174,13 +132,13 @@ static int same_bytes(Conn *c, size_t got) {
   const uint8_t *p = read_buffer;
   size_t left = got;
   while (left) {
-    size_t run = cycle_bytes - c->recv_pos;
+    size_t run = in.cycle - c->recv_pos;
     if (run > left) run = left;
-    if (memcmp(p, pattern + c->recv_pos, run) != 0) return 0;
+    if (memcmp(p, in.bytes + c->recv_pos, run) != 0) return 0;
     p += run;
     left -= run;
     c->recv_pos += run;
-    if (c->recv_pos == cycle_bytes) c->recv_pos = 0;
+    if (c->recv_pos == in.cycle) c->recv_pos = 0;
   }
   return 1;
 }
@@ -212,14 +170,15 @@ static void receive(Conn *c) {
     return lost(c, strerror(errno));
   }
   size_t got = (size_t)n;
-  size_t owed = (size_t)c->in_flight * frame_bytes - c->frame_offset - c->pending;
+  /* Frames of which the kernel has taken nothing yet cannot come back. */
+  size_t owed = ((size_t)c->in_flight - c->pending / out.frame) * in.frame - c->frame_offset;
   if (got > owed || !same_bytes(c, got)) {
     if (mismatches++ == 0) fprintf(stderr, "generator: %s\n", got > owed ? "more bytes than were sent" : "different bytes came back");
     return drop(c);
   }
   size_t total = c->frame_offset + got;
-  uint32_t done = (uint32_t)(total / frame_bytes);
-  c->frame_offset = total - (size_t)done * frame_bytes;
+  uint32_t done = (uint32_t)(total / in.frame);
+  c->frame_offset = total - (size_t)done * in.frame;
   if (!done) return;
   uint64_t at = now_ns();
   record(c, done, at);
@@ -254,6 +213,7 @@ static void open_connection(Conn *c, uint32_t index, const struct sockaddr_in *s
   if (bind(c->fd, (struct sockaddr *)&source, sizeof source) != 0) die("bind");
   if (connect(c->fd, (const struct sockaddr *)server, sizeof *server) != 0) die("connect");
   setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  if (is_ws) upgrade(c->fd);
   fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK);
   c->sent_at = must(calloc(outstanding, sizeof *c->sent_at));
   c->alive = 1;
@@ -274,11 +234,12 @@ static uint64_t drain(struct epoll_event *events, Conn *conns, uint32_t count) {
 
 /* One echo per connection, in groups: a longer burst overflows the listen backlog, and a server under load accepts slowly. */
 static void open_connections(struct epoll_event *events, Conn *conns, uint32_t count, const struct sockaddr_in *server) {
-  size_t frames = cycle_bytes / frame_bytes;
+  size_t frames = in.cycle / in.frame;
   sending = 0;
   for (uint32_t i = 0; i < count; i++) {
     open_connection(&conns[i], i, server);
-    conns[i].send_pos = conns[i].recv_pos = (i * (size_t)7 % frames) * frame_bytes;
+    conns[i].send_pos = (i * (size_t)7 % frames) * out.frame;
+    conns[i].recv_pos = (i * (size_t)7 % frames) * in.frame;
     release(&conns[i], 1, now_ns());
     if ((i % 64 == 63 || i + 1 == count) && drain(events, conns, i + 1)) {
       fprintf(stderr, "generator: the server does not answer\n");
@@ -288,23 +249,14 @@ static void open_connections(struct epoll_event *events, Conn *conns, uint32_t c
   sending = 1;
 }
 
-static double number(const char *text, const char *name, double min, double max) {
-  char *end;
-  double v = strtod(text, &end);
-  if (end == text || *end || !(v >= min && v <= max)) {
-    fprintf(stderr, "generator: %s must be a number from %g to %g, not '%s'\n", name, min, max, text);
-    exit(1);
-  }
-  return v;
-}
-
 int main(int argc, char **argv) {
   if (argc != 8 && argc != 9) {
-    fprintf(stderr, "usage: %s host port connections outstanding payloadBytes warmupSeconds measureSeconds [serverPid]\n", argv[0]);
+    fprintf(stderr, "usage: %s tcp|ws port connections outstanding payloadBytes warmupSeconds measureSeconds [serverPid]\n", argv[0]);
     return 1;
   }
-  if (strcmp(argv[1], "127.0.0.1") != 0) {
-    fprintf(stderr, "generator: only 127.0.0.1 is allowed as host\n");
+  is_ws = strcmp(argv[1], "ws") == 0;
+  if (!is_ws && strcmp(argv[1], "tcp") != 0) {
+    fprintf(stderr, "generator: the protocol must be tcp or ws, not '%s'\n", argv[1]);
     return 1;
   }
   struct sockaddr_in server = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -320,9 +272,8 @@ int main(int argc, char **argv) {
   if (pid && clock_getcpuclockid(pid, &server_clock) != 0) die("no such server process");
 
   signal(SIGPIPE, SIG_IGN);
-  frame_bytes = 4 + (size_t)payload;
   read_buffer = must(malloc(READ_BYTES));
-  build_pattern(payload);
+  build_patterns(payload);
   if ((epoll_fd = epoll_create1(EPOLL_CLOEXEC)) < 0) die("epoll_create1");
   Conn *conns = must(calloc(connections, sizeof *conns));
   struct epoll_event *events = must(calloc(MAX_EVENTS, sizeof *events));
@@ -346,21 +297,7 @@ int main(int argc, char **argv) {
   sending = 0;
   uint64_t missing = drain(events, conns, connections);
 
-  double seconds = (double)window / 1e9, own_percent = 100.0 * (double)own_cpu / (double)window;
-  double server_percent = 100.0 * (double)server_cpu / (double)window;
-  double rate = (double)counted / seconds;
-  printf("{\"messages\":%llu,\"seconds\":%.4f,", (unsigned long long)counted, seconds);
-  printf("\"messagesPerSecond\":%.1f,\"megabytesPerSecond\":%.2f,", rate, rate * payload / 1e6);
-  printf("\"p50Us\":%.1f,\"p99Us\":%.1f,\"p999Us\":%.1f,", p50, p99, p999);
-  unsigned long long bad = mismatches + disconnects + missing;
-  printf("\"errors\":%llu,\"mismatches\":%llu,", bad, (unsigned long long)mismatches);
-  printf("\"disconnects\":%llu,\"missing\":%llu,", (unsigned long long)disconnects, (unsigned long long)missing);
-  printf("\"generatorCpuPercent\":%.1f,", own_percent);
-  if (pid) {
-    printf("\"serverCpuPercent\":%.1f,\"generatorBound\":%s}\n", server_percent,
-           server_percent < BUSY_PERCENT && own_percent >= BUSY_PERCENT ? "true" : "false");
-  } else {
-    printf("\"serverCpuPercent\":null,\"generatorBound\":null}\n");
-  }
+  Result result = {.messages = counted, .window_ns = window, .own_cpu_ns = own_cpu, .server_cpu_ns = server_cpu, .payload = payload};
+  print_result(&result, p50, p99, p999, mismatches, disconnects, missing, pid != 0);
   return 0;
 }

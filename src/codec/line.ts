@@ -45,6 +45,8 @@ export interface LineOptions extends OversizeOptions {
  *   | one \r \n t | w o \n \n 3 | -> 'one'   'two'   ''      3 waits for its line end
  * ```
  *
+ * On connections that carry messages, the end of a message ends a line as well.
+ *
  * Limit: `maxLineBytes`, 64 KiB, without the line end; the session's maxPackageBytes MUST leave room for two bytes more.
  * Errors: PACKAGE_TOO_LARGE, see `tooLong` and `failFast`. `write` throws ENCODE_FAILED for a text that contains a line end or
  * would lose its last character to one (`\n` anywhere, `\r` at the end), and ENCODED_TOO_LARGE.
@@ -87,7 +89,12 @@ export class LineHandler extends PkgHandler<string> {
   }
 
   readEnd(bytes: ByteReader): string | undefined {
-    if (!this.#lastLine || bytes.state === SKIPPING) return undefined;
+    if (bytes.state === SKIPPING) {
+      // The end of a message ends the line, too.
+      if (bytes.isMessage) bytes.skip(bytes.length);
+      return undefined;
+    }
+    if (!this.#lastLine && !bytes.isMessage) return undefined;
     const size = bytes.length;
     if (size <= this.#limit.maxBytes) return bytes.readString(size, this.#encoding);
     bytes.skip(size);

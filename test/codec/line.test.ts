@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { Attributes } from '../../src/base/attributes.ts';
 import { LineHandler, type LineOptions } from '../../src/codec/line.ts';
+import { MessageReader } from '../../src/codec/message-reader.ts';
 import { bytes, bytewise, decode, encode, errorsOf } from '../helpers/codec-recorder.ts';
 
 function linesOf(text: string, options?: LineOptions): readonly string[] {
@@ -161,5 +163,25 @@ describe('options of LineHandler', () => {
     expect(() => new LineHandler(options as LineOptions)).toThrow(
       expect.objectContaining({ name: 'ConfigError', code: 'INVALID_OPTION', message }),
     );
+  });
+});
+
+describe('LineHandler on messages', () => {
+  it('takes the end of a message for the end of a line, also of one that is too long', () => {
+    const told: string[] = [];
+    const sink = { onPackage: (line: string) => told.push(line) > 0, onPackageError: (error: Error) => void told.push(error.message) };
+    const context = { id: 1, attributes: new Attributes() };
+    const reader = new MessageReader(new LineHandler({ maxLineBytes: 5, tooLong: 'skip' }), sink, 0, context, false);
+    for (const message of ['one', 'two\nthree', 'four\n', '123456', '12345', '1234567\nsix', '']) reader.feed(Buffer.from(message), true);
+    expect(told.map((line) => line.replace(/.*given/, 'given'))).toEqual([
+      'one',
+      'two',
+      'three',
+      'four',
+      'given more',
+      '12345',
+      'given 7',
+      'six',
+    ]);
   });
 });

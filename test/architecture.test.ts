@@ -99,6 +99,15 @@ describe('every file', () => {
   });
 });
 
+describe('test helpers', () => {
+  it('have no hooks at their top level: of the files that share a process only the first would meet them', () => {
+    const hooks = /^(?:export )?(?:before|after)(?:Each|All)\(/m;
+    const helpers = [...sourcesUnder('test/helpers'), ...sourcesUnder('src/testing')];
+    expect(helpers.length).toBeGreaterThan(0);
+    expect(helpers.filter(([, text]) => hooks.test(text)).map(([file]) => file)).toEqual([]);
+  });
+});
+
 describe('AGENTS.md', () => {
   const text = existsSync(path.join(root, 'AGENTS.md')) ? readFileSync(path.join(root, 'AGENTS.md'), 'utf8') : '';
 

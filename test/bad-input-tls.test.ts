@@ -84,6 +84,8 @@ describe('9 plain bytes on a TLS port', () => {
     const attack = await begin();
     const peer = await attack.offender();
     peer.pour(Buffer.of(0x16, 3));
+    await turns(5);
+    await attack.pass(160);
     await peer.closed();
     await lost(attack, 'HANDSHAKE_TIMEOUT');
   });
@@ -166,6 +168,7 @@ describe('105 hellos', () => {
     const attack = await begin();
     for (let count = 0; count < 100; count++) (await attack.offender()).pour(Buffer.of(0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc));
     await attack.honest();
+    await attack.pass(160);
     await until(() => attack.echo.lost.length === 100, 'all to be given up');
     await lost(attack, 'HANDSHAKE_TIMEOUT', 100);
   });

@@ -10,6 +10,7 @@ import { type ServerOptions, withMaxSessions, withReconnect } from '../src/endpo
 import type { Server } from '../src/endpoint/server.ts';
 import { withMaxPackageBytes, withSendQueue, withTaskPool, withWaterMarks } from '../src/session/options.ts';
 import { TaskPool } from '../src/session/task-pool.ts';
+import { hasOpenssl } from './helpers/certificates.ts';
 import { closeLater, rejection } from './helpers/endpoint-fixtures.ts';
 import { MemoryWorld } from './helpers/session-memory.ts';
 import { Deferred, Recorder, settle } from './helpers/session-recorder.ts';
@@ -102,7 +103,7 @@ describe('the diagnostics channels', () => {
     expect(of('sessionError')).toContainEqual({ session: opened, error: failure });
     expect(of('sessionClose')).toContainEqual({ session: opened, reason: expect.objectContaining({ code: 'INTERNAL', error: failure }) });
     expect(of('sessionClose')).toContainEqual({ session: reopened, reason: expect.objectContaining({ code: 'GOING_AWAY' }) });
-    expect(of('reconnect')).toEqual([{ endPoint: client, slot: 0, failures: 0, session: expect.objectContaining({ name: 'session' }) }]);
+    expect(of('reconnect')).toEqual([{ endPoint: client, slot: 0, failures: 1, session: expect.objectContaining({ name: 'session' }) }]);
     expect(of('endpointClose')).toContainEqual({ endPoint: server, report: { sessions: 1, flushed: 1, unflushed: [] } });
     expect(of('limit')).toContainEqual({
       endPoint: client,
@@ -197,7 +198,8 @@ describe('portico:limit', () => {
 });
 
 describe('the debug namespaces', () => {
-  const namespaces = ['transport', 'tls', 'codec', 'session', 'pool', 'endpoint'];
+  const tls = hasOpenssl() ? ['tls'] : [];
+  const namespaces = ['transport', 'codec', 'session', 'pool', 'endpoint', ...tls];
   const root = path.join(import.meta.dirname, '..');
 
   /** Runs a program that gives every layer something to say; returns what it wrote. */
@@ -205,7 +207,7 @@ describe('the debug namespaces', () => {
     const { DEBUG, NODE_OPTIONS, VITEST, ...inherited } = process.env;
     const env = { ...inherited, TSX_TSCONFIG_PATH: path.join(root, 'tsconfig.json'), ...(debug === undefined ? {} : { DEBUG: debug }) };
     const program = new URL('./helpers/endpoint-talkative.ts', import.meta.url);
-    const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(program)], {
+    const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(program), ...tls], {
       cwd: root,
       env,
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const root = path.join(import.meta.dirname, '..');
-const maxPackedBytes = 500_000;
+const maxPackedBytes = 600_000;
 
 interface Manifest {
   readonly exports: Readonly<Record<string, unknown>>;
@@ -76,7 +76,8 @@ describe('the built package, as a user has it', () => {
 
   beforeAll(() => {
     const [tsc] = compilers.map(([, file]) => file);
-    run(process.execPath, [tsc ?? '', '-p', 'tsconfig.build.json', '--outDir', path.join(installed, 'dist')]);
+    // What is emitted is the same without the checking of types, which has its own place (`npm run check`) and takes longer than all the rest.
+    run(process.execPath, [tsc ?? '', '-p', 'tsconfig.build.json', '--noCheck', '--outDir', path.join(installed, 'dist')]);
     cpSync(path.join(root, 'package.json'), path.join(installed, 'package.json'));
     mkdirSync(path.join(user, 'node_modules/@types'));
     for (const name of [...Object.keys(manifest.dependencies), ...optionalPeers, '@types/node']) link(name);

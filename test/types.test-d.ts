@@ -14,7 +14,10 @@ import {
   type Session,
   TcpClient,
   TcpServer,
+  UdpEndpoint,
+  WsServer,
   withBacklog,
+  withCompression,
   withConnectionNumber,
   withEventListener,
   withHandshakeTimeoutMs,
@@ -24,6 +27,8 @@ import {
   withMaxSessions,
   withNoDelay,
   withPkgHandler,
+  withProxyHeader,
+  withProxyProtocol,
   withReader,
   withReconnect,
   withServerAddress,
@@ -202,6 +207,10 @@ new TcpClient(...lines, withServerAddress('127.0.0.1:1'), withLocalAddress(':0')
 new TcpClient(...lines, withServerAddress('127.0.0.1:1'), withBacklog(1));
 // @ts-expect-error a client admits nobody
 new TcpClient(...lines, withServerAddress('127.0.0.1:1'), withMaxSessions(1));
+// @ts-expect-error a client is not told for whom a server speaks
+new TcpClient(...lines, withServerAddress('127.0.0.1:1'), withProxyProtocol({ mode: 'require', trustedSources: ['::1'] }));
+// @ts-expect-error a server sends no header
+new TcpServer(...lines, withProxyHeader({ version: 1 }));
 // @ts-expect-error a client has its connect time-out
 new TcpClient(...lines, withServerAddress('127.0.0.1:1'), withHandshakeTimeoutMs(1));
 
@@ -224,6 +233,13 @@ void session.close({ code: 'BORED' });
 const user = attributeKey<{ readonly name: string }>('user');
 expectTypeOf(session.attributes.get(user)).toEqualTypeOf<{ readonly name: string } | undefined>();
 expectTypeOf(session.attributes.get('user')).toEqualTypeOf<unknown>();
+session.attributes.set(user, { name: 'x' }).set('user', 1).set(session, 2).set(1, 'y');
+// @ts-expect-error a name is text
+session.attributes.set(user, { name: 1 });
+// @ts-expect-error a user is no text
+session.attributes.set(user, 'x');
+// @ts-expect-error nor is it missing: that is what delete is for
+session.attributes.set(user, undefined);
 
 // --- contracts that programs write out ---
 
@@ -242,3 +258,14 @@ class Appends extends PkgHandler<string> {
   }
 }
 expectTypeOf(new TcpServer(withPkgHandler(new Appends()), withEventListener(new Echo()))).toEqualTypeOf<TcpServer<string>>();
+
+// --- options for streams ---
+
+new TcpServer(withCompression('zip'));
+new TcpClient(withCompression({ type: 'zip', level: 3 }));
+// @ts-expect-error datagrams are no stream
+new UdpEndpoint(withCompression('zip'));
+// @ts-expect-error a WebSocket has a compression of its own
+new WsServer(withCompression('zip'));
+// @ts-expect-error not one of getty's
+withCompression('gzip');

@@ -21,8 +21,9 @@ export class Attributes extends Map<unknown, unknown> {
     return super.get(key);
   }
 
-  override set<T>(key: AttributeKey<T>, value: T): this;
-  override set(key: unknown, value: unknown): this;
+  /** With a key made by `attributeKey` only a value of its type compiles. */
+  override set<T>(key: AttributeKey<T>, value: NoInfer<T>): this;
+  override set<Key>(key: Key extends AttributeKey<unknown> ? never : Key, value: unknown): this;
   override set(key: unknown, value: unknown): this {
     return super.set(key, value);
   }

@@ -24,6 +24,8 @@ export const ERROR_CATALOGUE = {
   POOL_CLOSED: ['StateError', 'The task pool is closed.'],
   ABORTED: ['StateError', 'The AbortSignal of the call was aborted.'],
   RECONNECT_EXHAUSTED: ['StateError', 'The client gave up: every reconnect attempt failed, or shouldReconnect said no.'],
+  NO_PEER: ['StateError', 'A datagram was given without the IP address and port of a peer.'],
+  DATAGRAM_TOO_LARGE: ['StateError', 'A package is larger than a datagram can be; it was not sent.'],
 
   MALFORMED_PACKAGE: ['PeerError', 'The peer sent bytes that the PkgHandler cannot decode.'],
   PACKAGE_TOO_LARGE: ['PeerError', 'The peer sent or announced a package above the limit.'],
@@ -33,6 +35,11 @@ export const ERROR_CATALOGUE = {
   WRITE_TIMEOUT: ['PeerError', 'The peer did not take the bytes sent to it in time.'],
   HANDSHAKE_FAILED: ['PeerError', 'The TLS or upgrade handshake failed.'],
   HANDSHAKE_TIMEOUT: ['PeerError', 'The TLS or upgrade handshake did not complete in time.'],
+  PROTOCOL_VIOLATION: ['PeerError', 'The peer broke the protocol below its packages, such as a WebSocket frame that RFC 6455 forbids.'],
+  RATE_EXCEEDED: ['PeerError', 'The peer sent more of something in a second than the limit allows.'],
+  CLOSED_WITH_ERROR: ['PeerError', 'The peer closed with a status that means an error; `status` has it.'],
+  PROXY_HEADER_INVALID: ['PeerError', 'A connection from a trusted proxy did not begin with a valid PROXY header.'],
+  PROXY_HEADER_TIMEOUT: ['PeerError', 'The PROXY header did not arrive in time.'],
 
   CONNECTION_RESET: ['TransportError', 'The peer or the network reset the connection.'],
   CONNECT_FAILED: ['TransportError', 'The connection could not be established.'],
@@ -41,9 +48,10 @@ export const ERROR_CATALOGUE = {
   LISTEN_FAILED: ['TransportError', 'The local address could not be bound.'],
   ACCEPT_FAILED: ['TransportError', 'The operating system refused to hand over an incoming connection.'],
   TRANSPORT_FAILED: ['TransportError', 'The socket failed; the cause has the system error.'],
+  DATAGRAM_FAILED: ['TransportError', 'The operating system refused a datagram or reported one undeliverable (ICMP); the session goes on.'],
 
   LISTENER_FAILED: ['ListenerError', 'A method of the EventListener threw or rejected; `phase` says which.'],
-  ENCODE_FAILED: ['ListenerError', 'PkgHandler.write threw; nothing was sent.'],
+  ENCODE_FAILED: ['ListenerError', 'PkgHandler.write threw, or returned something else than bytes; nothing was sent.'],
   NO_PROGRESS: ['ListenerError', 'PkgHandler.read returned a package without consuming a byte.'],
   READ_OUT_OF_RANGE: ['ListenerError', 'PkgHandler.read consumed more bytes than there are, or a count that is not a whole number.'],
 } as const;
@@ -92,9 +100,12 @@ export class PeerError extends PorticoError {
    * after it has skipped a bad package.
    */
   readonly recoverable: boolean;
-  constructor(code: CodeOf<'PeerError'>, message: string, options?: ErrorOptions & { recoverable?: boolean }) {
+  /** On transports that tell why they close: the status that the peer gave, or is given. Default: that of the close reason. */
+  readonly status: number | undefined;
+  constructor(code: CodeOf<'PeerError'>, message: string, options?: ErrorOptions & { recoverable?: boolean; status?: number }) {
     super(code, message, options);
     this.recoverable = options?.recoverable ?? false;
+    this.status = options?.status;
   }
 }
 
@@ -108,6 +119,7 @@ export class TransportError extends PorticoError {
 
 /** Where user code was when it failed. */
 export type ListenerPhase =
+  | 'verify'
   | 'newSession'
   | 'open'
   | 'message'

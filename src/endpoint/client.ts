@@ -8,10 +8,12 @@ import type { CloseReason } from '../session/close-reason.ts';
 import { buildSessionOptions } from '../session/options.ts';
 import { Session } from '../session/session.ts';
 import type { EndPointType, NewSession } from '../session/session-host.ts';
+import type { Connection } from '../transport/connection.ts';
 import type { Transport } from '../transport/transport.ts';
 import { backoffMs } from './backoff.ts';
 import { EndPoint, type EndPointEvents } from './endpoint.ts';
 import { CLIENT_DEFAULTS, type ClientOptions, type PickStrategy } from './options.ts';
+import { upgradeConnection } from './upgrade.ts';
 
 /** Dials under way at a time, for all connections of a client. */
 const MAX_DIALS = 16;
@@ -19,7 +21,7 @@ const MAX_DIALS = 16;
 /** One of the connections that a client keeps open; `slot` is its number, from 0. */
 export interface ReconnectInfo {
   readonly slot: number;
-  /** Failures in a row so far. */
+  /** Failures in a row so far: failed dials, and sessions that ended before they were stable (`withReconnect`). */
   readonly failures: number;
 }
 
@@ -114,6 +116,7 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
       let cause: PorticoError | CloseReason;
       try {
         const session = await this.#openSession();
+        const openedMs = this.wheel.now();
         if (wasOpen || failures > 0) {
           publish('reconnect', () => ({ endPoint: this, slot, failures, session }));
           this.emitter.emit('reconnected', { slot, failures, session });
@@ -123,8 +126,10 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
         const reason = await session.closed;
         cause = reason;
         const hasOpenFailed = reason.error instanceof ListenerError && reason.error.phase === 'open';
-        failures = hasOpenFailed ? failures + 1 : 0;
-        if (!signal.aborted && !this.#shouldReconnect(reason)) return this.#giveUp(slot, failures, onGivenUp, reason.error);
+        const hasFailed = hasOpenFailed || this.#wasFutile(session, reason, openedMs);
+        if (!signal.aborted && !this.#shouldReconnect(reason))
+          return this.#giveUp(slot, hasOpenFailed ? failures + 1 : 0, onGivenUp, reason.error);
+        failures = hasFailed ? failures + 1 : 0;
       } catch (thrown) {
         cause = thrown instanceof PorticoError ? thrown : new TransportError('CONNECT_FAILED', describeThrown(thrown), { cause: thrown });
         failures++;
@@ -138,6 +143,12 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
       await this.#sleep(delayMs);
     }
     onGivenUp(new StateError('ENDPOINT_CLOSED', 'the client was closed before the connection was open'));
+  }
+
+  /** A server that takes connections only to drop them is no better than one that takes none. */
+  #wasFutile(session: Session<In, Out>, reason: CloseReason, openedMs: number): boolean {
+    const { stableMs } = this.#clientOptions.reconnect;
+    return reason.by !== 'local' && this.wheel.now() - openedMs < stableMs && session.stats().packagesRead === 0;
   }
 
   #shouldReconnect(reason: CloseReason): boolean {
@@ -177,7 +188,7 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
     return session;
   }
 
-  async #dial(): ReturnType<Transport['dial']> {
+  async #dial(): Promise<Connection> {
     const { serverAddress, connectTimeoutMs } = this.#clientOptions;
     const attempt = new AbortController();
     const cancelTimer = after(this.wheel, connectTimeoutMs, () => {
@@ -187,7 +198,8 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
     this.#stop.signal.addEventListener('abort', onStop, { once: true });
     if (this.#stop.signal.aborted) onStop();
     try {
-      return await this.#transport.dial(serverAddress, { signal: attempt.signal });
+      const connection = await this.#transport.dial(serverAddress, { signal: attempt.signal });
+      return await upgradeConnection(connection, this.options.upgrades, attempt.signal);
     } finally {
       cancelTimer();
       this.#stop.signal.removeEventListener('abort', onStop);

@@ -1,12 +1,12 @@
 import { publish } from '../base/diagnostics.ts';
 import { Emitter, type EventMap } from '../base/emitter.ts';
-import { type PorticoError, StateError } from '../base/errors.ts';
+import { PorticoError, StateError } from '../base/errors.ts';
 import { log } from '../base/log.ts';
 import { checkMs } from '../base/option.ts';
 import { after, type Wheel, wheelOf } from '../base/wheel.ts';
 import type { PkgWriter } from '../codec/pkg-handler.ts';
 import type { CloseReason } from '../session/close-reason.ts';
-import { type EncodedPackage, encodeShared, tooLarge } from '../session/outbound.ts';
+import { type EncodedPackage, tooLarge, tryToEncode } from '../session/outbound.ts';
 import type { Session } from '../session/session.ts';
 import type { BroadcastResult, EndPointType, SessionEndPoint, SessionHost } from '../session/session-host.ts';
 import type { EndPointOptions } from './options.ts';
@@ -93,6 +93,10 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
     return this.#closing !== undefined;
   }
 
+  /**
+   * The sessions by id, from `onOpen` until everything about them is over: one that is closing stays until its close callbacks have
+   * run, so that whoever looks it up there finds it. `session.isClosed` tells; `broadcast` and `pick` leave it out.
+   */
   get sessions(): ReadonlyMap<number, Session<In, Out>> {
     return this.#sessions;
   }
@@ -114,31 +118,27 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
 
   /**
    * Sends one package to all open sessions, or to those that `filter` picks. It is encoded once for all sessions with the same
-   * PkgHandler, and its bytes are shared. A session that is slow, closes or refuses does not touch the others. Throws NO_PACKAGE,
-   * ENCODE_FAILED, and ENCODED_TOO_LARGE when it is too large for all of them; then nobody got it.
+   * PkgHandler, and its bytes are shared. A session that is slow, closes or refuses does not touch the others; one for which the
+   * package cannot be encoded, or is too large, is counted as refused. Throws NO_PACKAGE, and ENCODE_FAILED or ENCODED_TOO_LARGE when
+   * that is so for all of them; then nobody got it.
    */
   broadcast(pkg: Out, filter?: (session: Session<In, Out>) => boolean): BroadcastResult {
     if (pkg === undefined || pkg === null) throw new StateError('NO_PACKAGE', `broadcast: expected a package, given ${pkg}`);
-    const encoded = new Map<PkgWriter<Out>, EncodedPackage>();
-    let [sent, full, refused] = [0, 0, 0];
-    let tooLargeError: StateError | undefined;
+    const encoded = new Map<PkgWriter<Out>, EncodedPackage | PorticoError>();
+    let [sent, full, refused, unfit] = [0, 0, 0, 0];
+    let failure: PorticoError | undefined;
     for (const session of [...this.#sessions.values()]) {
-      const { writer, maxPackageBytes } = session.settings;
+      const { writer } = session.settings;
       if (session.isClosed || writer === undefined || (filter !== undefined && !filter(session))) continue;
-      let own = encoded.get(writer);
-      if (own === undefined) {
-        own = encodeShared(writer, session, pkg);
-        encoded.set(writer, own);
-      }
-      const { bytes, isText } = own;
-      if (maxPackageBytes > 0 && bytes.length > maxPackageBytes) {
-        tooLargeError = tooLarge(session, bytes.length, maxPackageBytes);
-        refused++;
+      const own = encodeOnce(encoded, writer, session, pkg);
+      if (own instanceof PorticoError) {
+        failure = own;
+        unfit++;
         continue;
       }
       const before = session.connection.lostPackages;
       try {
-        const isBelowMark = session.sendEncoded(bytes, isText);
+        const isBelowMark = session.sendEncoded(own.bytes, own.isText);
         if (session.hasEnded || session.connection.lostPackages > before) refused++;
         else {
           sent++;
@@ -149,8 +149,8 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
         refused++;
       }
     }
-    if (sent === 0 && tooLargeError !== undefined) throw tooLargeError;
-    return { sent, full, refused };
+    if (failure !== undefined && sent + refused === 0) throw failure;
+    return { sent, full, refused: refused + unfit };
   }
 
   stats(): EndPointStats {
@@ -167,7 +167,8 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
 
   /**
    * Closes in order: no new connections, running handlers may finish and reply, what is queued is sent, then all sessions end
-   * (GOING_AWAY). Resolves with what was flushed and what was not. Any number of calls is one close.
+   * (GOING_AWAY). Resolves with what was flushed and what was not. Any number of calls is one close. A handler of one of its sessions
+   * must not wait for it: the handler would be waited for in turn, until the drain time-out.
    */
   close(options: EndPointCloseOptions = {}): Promise<CloseReport> {
     const { drainTimeoutMs = this.options.drainTimeoutMs, reason = 'the endpoint is closing' } = options;
@@ -244,6 +245,20 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
     this.emit('close', report);
     return report;
   }
+}
+
+/** The package as this session is to be sent it, or why it cannot be. */
+function encodeOnce<In, Out>(
+  encoded: Map<PkgWriter<Out>, EncodedPackage | PorticoError>,
+  writer: PkgWriter<Out>,
+  session: Session<In, Out>,
+  pkg: Out,
+): EncodedPackage | PorticoError {
+  const own = encoded.get(writer) ?? tryToEncode(writer, session, pkg);
+  encoded.set(writer, own);
+  const { maxPackageBytes } = session.settings;
+  if (own instanceof PorticoError || maxPackageBytes === 0 || own.bytes.length <= maxPackageBytes) return own;
+  return tooLarge(session, own.bytes.length, maxPackageBytes);
 }
 
 type Totals = { bytesRead: number; bytesWritten: number; packagesRead: number; packagesWritten: number; packagesDropped: number };

@@ -3,6 +3,28 @@ import { readFileSync } from 'node:fs';
 /** What to assume where the limit cannot be found out. */
 const FALLBACK_LIMIT = 4096;
 
+/** Sockets are not all of a process's files: the rest stays free for them. */
+const SESSION_SHARE = 0.7;
+
+/** The places of sessions and handshakes that several servers share. */
+export class SessionRoom {
+  used = 0;
+  #max: number | undefined;
+
+  /** Default: a share of the open-file limit, asked for when it is first needed. */
+  constructor(max?: number) {
+    this.#max = max;
+  }
+
+  get isFull(): boolean {
+    this.#max ??= Math.max(1, Math.floor(openFileLimit() * SESSION_SHARE));
+    return this.used >= this.#max;
+  }
+}
+
+/** That of all servers of the process which have no limit of their own. */
+export const PROCESS_ROOM: SessionRoom = new SessionRoom();
+
 /** How many files and sockets this process may have open. Node has already raised the soft limit to the hard one. */
 export function openFileLimit(): number {
   try {

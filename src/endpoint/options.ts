@@ -1,4 +1,4 @@
-import { BlockList, isIP, isIPv6 } from 'node:net';
+import { type BlockList, isIP } from 'node:net';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { debugLogger, type Logger, safely } from '../base/log.ts';
 import {
@@ -16,12 +16,15 @@ import type { CloseReason } from '../session/close-reason.ts';
 import { type Defaults, SESSION_DEFAULTS, type SessionOptions } from '../session/options.ts';
 import { TCP_DEFAULTS, type TcpSettings } from '../transport/tcp.ts';
 import type { TlsSource } from '../transport/tls-options.ts';
+import type { Upgrade } from '../transport/transport.ts';
 import { BACKOFF_DEFAULTS, type Backoff } from './backoff.ts';
+import { parseNetworks } from './networks.ts';
 
 /** What servers and clients share. */
 export interface EndPointOptions<In, Out> extends SessionOptions<In, Out> {
   readonly logger: Logger;
   readonly clock: Clock;
+  readonly upgrades: readonly Upgrade[];
 }
 
 export interface ServerOptions<In, Out> extends EndPointOptions<In, Out> {
@@ -30,6 +33,7 @@ export interface ServerOptions<In, Out> extends EndPointOptions<In, Out> {
   readonly maxSessionsPerIp: number;
   readonly blockList: BlockList | undefined;
   readonly acceptRate: AcceptRate | undefined;
+  readonly handshakeTimeoutMs: number;
 }
 
 /** A token bucket per IP address for new connections. */
@@ -52,16 +56,26 @@ export interface ClientOptions<In, Out> extends EndPointOptions<In, Out> {
 export interface Reconnect extends Backoff {
   /** Failures in a row after which a connection is given up, the first dial included. Default Infinity. */
   readonly attempts: number;
+  /**
+   * A session that the other side ends before it has been open for so long, without having sent a package, is one more failure;
+   * otherwise failures are counted anew. Default 5 000.
+   */
+  readonly stableMs: number;
   /** Asked when an open session has closed; false gives the connection up. Default: always reconnect. */
   readonly shouldReconnect: (reason: CloseReason) => boolean;
 }
 
 /** A server has no source address, and a client neither backlog nor handshake time-out: their options do not compile there. */
-export type TcpServerOptions<In, Out> = ServerOptions<In, Out> & Omit<TcpSettings, 'sourceAddress'>;
+export type TcpServerOptions<In, Out> = ServerOptions<In, Out> & Omit<TcpSettings, 'sourceAddress' | 'dialPreface'>;
 export type TcpClientOptions<In, Out> = ClientOptions<In, Out> &
-  Omit<TcpSettings, 'backlog' | 'ipv6Only' | 'handshakeTimeoutMs' | 'tlsReloadMs'>;
+  Omit<TcpSettings, 'backlog' | 'ipv6Only' | 'handshakeTimeoutMs' | 'tlsReloadMs' | 'preface'>;
 
-const END_POINT_DEFAULTS: Defaults<EndPointOptions<never, never>> = { ...SESSION_DEFAULTS, logger: debugLogger, clock: systemClock };
+const END_POINT_DEFAULTS: Defaults<EndPointOptions<never, never>> = {
+  ...SESSION_DEFAULTS,
+  logger: debugLogger,
+  clock: systemClock,
+  upgrades: [],
+};
 
 export const SERVER_DEFAULTS: Defaults<ServerOptions<never, never>> = {
   ...END_POINT_DEFAULTS,
@@ -70,6 +84,7 @@ export const SERVER_DEFAULTS: Defaults<ServerOptions<never, never>> = {
   maxSessionsPerIp: 0,
   blockList: undefined,
   acceptRate: undefined,
+  handshakeTimeoutMs: TCP_DEFAULTS.handshakeTimeoutMs,
 };
 
 export const CLIENT_DEFAULTS: Defaults<ClientOptions<never, never>> = {
@@ -77,7 +92,7 @@ export const CLIENT_DEFAULTS: Defaults<ClientOptions<never, never>> = {
   serverAddress: '',
   connectionNumber: 1,
   connectTimeoutMs: 10_000,
-  reconnect: { ...BACKOFF_DEFAULTS, attempts: Number.POSITIVE_INFINITY, shouldReconnect: () => true },
+  reconnect: { ...BACKOFF_DEFAULTS, attempts: Number.POSITIVE_INFINITY, stableMs: 5_000, shouldReconnect: () => true },
   pickStrategy: 'round-robin',
 };
 
@@ -117,6 +132,17 @@ export function withClock(clock: Clock): EndPointOption<'clock'> {
   };
 }
 
+/**
+ * Layers put around each connection before there is a session, in this order: the first is next to the socket. When one fails or is
+ * late (`withHandshakeTimeoutMs` on servers, `withConnectTimeoutMs` on clients), the connection is dropped. Default: none.
+ */
+export function withUpgrade(...upgrades: readonly Upgrade[]): EndPointOption<'upgrades'> {
+  for (const upgrade of upgrades) checkFunction('withUpgrade', upgrade);
+  return (options) => {
+    options.upgrades = upgrades;
+  };
+}
+
 // --- servers ---
 
 /** What an address looks like is up to the transport; this is longer than any of them. */
@@ -133,7 +159,10 @@ export function withLocalAddress(address: string): ServerOption<'localAddress'> 
   };
 }
 
-/** Most sessions and handshakes at a time; one more is refused and counted. Default: 70 % of the open-file limit. */
+/**
+ * Most sessions and handshakes at a time; one more is refused and counted. Default: 70 % of the open-file limit, for all servers of
+ * the process together that do not set this.
+ */
 export function withMaxSessions(count: number): ServerOption<'maxSessions'> {
   checkInteger('withMaxSessions', count, 1);
   return (options) => {
@@ -154,18 +183,7 @@ export function withMaxSessionsPerIp(count: number): ServerOption<'maxSessionsPe
 
 /** Addresses and networks to refuse, such as `'192.0.2.7'` or `'2001:db8::/32'`. Default: none. */
 export function withBlockList(networks: readonly string[]): ServerOption<'blockList'> {
-  if (!Array.isArray(networks)) throw invalid('withBlockList', 'a list of IP addresses or networks', networks);
-  const blockList = new BlockList();
-  for (const network of networks) {
-    const [address = '', prefixText, ...more] = String(network).split('/');
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-    const bits = family === 'ipv6' ? 128 : 32;
-    const prefix = prefixText === undefined ? bits : Number(prefixText);
-    if (isIP(address) === 0 || !Number.isInteger(prefix) || prefix < 0 || prefix > bits || prefixText === '' || more.length > 0) {
-      throw invalid('withBlockList', 'IP addresses or networks in CIDR form', network);
-    }
-    blockList.addSubnet(address, prefix, family);
-  }
+  const blockList = parseNetworks('withBlockList', networks);
   return (options) => {
     options.blockList = blockList;
   };
@@ -177,6 +195,14 @@ export function withAcceptRate(perSecond: number, burst: number = perSecond): Se
   checkInteger('withAcceptRate burst', burst, 1);
   return (options) => {
     options.acceptRate = { perSecond, burst };
+  };
+}
+
+/** On a server a TLS handshake must be done within this time, and all upgrades together within the same time again. Default 10 000. */
+export function withHandshakeTimeoutMs(timeoutMs: number): ServerOption<'handshakeTimeoutMs'> {
+  checkMs('withHandshakeTimeoutMs', timeoutMs);
+  return (options) => {
+    options.handshakeTimeoutMs = timeoutMs;
   };
 }
 
@@ -198,7 +224,7 @@ export function withConnectionNumber(count: number): ClientOption<'connectionNum
   };
 }
 
-/** A dial, with its TLS handshake, must be done within this time. Default 10 000. */
+/** A dial, with its TLS handshake and its upgrades, must be done within this time. Default 10 000. */
 export function withConnectTimeoutMs(timeoutMs: number): ClientOption<'connectTimeoutMs'> {
   checkMs('withConnectTimeoutMs', timeoutMs);
   return (options) => {
@@ -208,7 +234,8 @@ export function withConnectTimeoutMs(timeoutMs: number): ClientOption<'connectTi
 
 /**
  * How lost sessions are got back: waiting a random time up to `baseMs` (300), twice that after each further failure, at most
- * `maxMs` (30 000), for `attempts` failures in a row (Infinity). `false`: never.
+ * `maxMs` (30 000), for `attempts` failures in a row (Infinity). A session that the other side ends within `stableMs` (5 000), with
+ * not a package received, is a failure too. `false`: never.
  */
 export function withReconnect(reconnect: Partial<Reconnect> | false): ClientOption<'reconnect'> {
   if (reconnect !== false && (typeof reconnect !== 'object' || reconnect === null))
@@ -219,6 +246,7 @@ export function withReconnect(reconnect: Partial<Reconnect> | false): ClientOpti
   };
   checkMs('withReconnect baseMs', built.baseMs);
   checkMs('withReconnect maxMs', built.maxMs);
+  checkMs('withReconnect stableMs', built.stableMs, 0);
   if (built.maxMs < built.baseMs) throw invalid('withReconnect maxMs', `at least baseMs (${built.baseMs})`, built.maxMs);
   if (built.attempts !== Number.POSITIVE_INFINITY) checkInteger('withReconnect attempts', built.attempts, 1);
   checkFunction('withReconnect shouldReconnect', built.shouldReconnect);
@@ -255,14 +283,6 @@ export function withTlsReloadMs(periodMs: number): TcpOption<'tlsReloadMs'> {
   checkMs('withTlsReloadMs', periodMs, 0);
   return (options) => {
     options.tlsReloadMs = periodMs;
-  };
-}
-
-/** A TLS handshake on the server must be done within this time. Default 10 000. */
-export function withHandshakeTimeoutMs(timeoutMs: number): TcpOption<'handshakeTimeoutMs'> {
-  checkMs('withHandshakeTimeoutMs', timeoutMs);
-  return (options) => {
-    options.handshakeTimeoutMs = timeoutMs;
   };
 }
 

@@ -1,26 +1,24 @@
 import { publish } from '../base/diagnostics.ts';
-import { type PorticoError, StateError } from '../base/errors.ts';
+import { PeerError, type PorticoError, StateError } from '../base/errors.ts';
 import type { Option } from '../base/option.ts';
+import { after } from '../base/wheel.ts';
 import { buildSessionOptions } from '../session/options.ts';
 import { Session } from '../session/session.ts';
 import type { EndPointType, NewSession } from '../session/session-host.ts';
 import type { Address, Connection } from '../transport/connection.ts';
-import type { Acceptor, Transport } from '../transport/transport.ts';
+import type { Acceptor, AdmissionRole, Transport } from '../transport/transport.ts';
 import { Admission, type Refusal } from './admission.ts';
 import { EndPoint, type EndPointEvents } from './endpoint.ts';
-import { openFileLimit } from './open-files.ts';
 import { SERVER_DEFAULTS, type ServerOptions } from './options.ts';
+import { upgradeConnection } from './upgrade.ts';
 
 export interface ServerEvents<In, Out> extends EndPointEvents<In, Out> {
   listening: readonly [address: Address];
   /** A connection was refused before a session was made. */
   refused: readonly [remoteAddress: Address, why: Refusal];
-  /** An admitted connection failed before it became a session: in the TLS handshake, for example. */
+  /** An admitted connection failed before it became a session: in the TLS handshake or an upgrade, for example. */
   connectionLost: readonly [remoteAddress: Address, error: PorticoError];
 }
-
-/** Sockets are not all of a process's files: the rest stays free for them. */
-const SESSION_SHARE = 0.7;
 
 /** A server over any transport. `TcpServer` is one over TCP; use this class with a transport of your own. */
 export class Server<In = unknown, Out = In> extends EndPoint<In, Out, ServerEvents<In, Out>> {
@@ -28,6 +26,10 @@ export class Server<In = unknown, Out = In> extends EndPoint<In, Out, ServerEven
   readonly #transport: Transport;
   readonly #serverOptions: ServerOptions<In, Out>;
   readonly #admission: Admission;
+  /** Connections whose upgrades are running; as many as are admitted. */
+  readonly #upgrading = new Set<AbortController>();
+  /** What connections were admitted as whose upgrades have changed the address. */
+  readonly #admittedAs = new WeakMap<Connection, Address>();
   #isListening = false;
   #hasStopped = false;
   #acceptor: Promise<Acceptor> | undefined;
@@ -37,10 +39,7 @@ export class Server<In = unknown, Out = In> extends EndPoint<In, Out, ServerEven
     super(type, options);
     this.#transport = transport;
     this.#serverOptions = options;
-    this.#admission = new Admission({
-      ...options,
-      maxSessions: options.maxSessions ?? Math.max(1, Math.floor(openFileLimit() * SESSION_SHARE)),
-    });
+    this.#admission = new Admission(options);
   }
 
   /** A server over a transport of your own. */
@@ -70,9 +69,9 @@ export class Server<In = unknown, Out = In> extends EndPoint<In, Out, ServerEven
     this.#newSession = newSession;
     try {
       this.#acceptor = this.#transport.listen(this.#serverOptions.localAddress, {
-        admit: (remoteAddress) => this.#admit(remoteAddress),
+        admit: (remoteAddress, role) => this.#admit(remoteAddress, role),
         onConnection: (connection) => this.#onConnection(connection),
-        onConnectionLost: (remoteAddress, error) => this.#onConnectionLost(remoteAddress, error),
+        onConnectionLost: (remoteAddress, error, role) => this.#onConnectionLost(remoteAddress, error, role),
         onAcceptError: (error) => this.emit('error', error),
       });
       this.acceptor = await this.#acceptor;
@@ -93,6 +92,7 @@ export class Server<In = unknown, Out = In> extends EndPoint<In, Out, ServerEven
     const acceptor = await this.#acceptor?.catch(() => undefined);
     if (acceptor === undefined) return;
     this.#hasStopped = true;
+    for (const attempt of this.#upgrading) attempt.abort(new StateError('ENDPOINT_CLOSED', 'the server stopped accepting'));
     await acceptor.close();
   }
 
@@ -105,11 +105,11 @@ export class Server<In = unknown, Out = In> extends EndPoint<In, Out, ServerEven
   }
 
   protected override sessionOver(session: Session<In, Out>): void {
-    this.#admission.release(session.remoteAddress);
+    this.#admission.release(this.#admittedAs.get(session.connection) ?? session.remoteAddress);
   }
 
-  #admit(remoteAddress: Address): string | undefined {
-    const refusal = this.#admission.admit(remoteAddress, this.wheel.now());
+  #admit(remoteAddress: Address, role: AdmissionRole | undefined): string | undefined {
+    const refusal = this.#admission.admit(remoteAddress, this.wheel.now(), role);
     if (refusal === undefined) return undefined;
     publish('refuse', () => ({ endPoint: this, remoteAddress, why: refusal }));
     this.emitter.emit('refused', remoteAddress, refusal);
@@ -122,13 +122,39 @@ export class Server<In = unknown, Out = In> extends EndPoint<In, Out, ServerEven
       connection.abort();
       return;
     }
+    if (this.options.upgrades.length === 0) this.#startSession(connection);
+    else void this.#upgrade(connection);
+  }
+
+  async #upgrade(connection: Connection): Promise<void> {
+    const { handshakeTimeoutMs } = this.#serverOptions;
+    const attempt = new AbortController();
+    const cancelTimer = after(this.wheel, handshakeTimeoutMs, () => {
+      attempt.abort(new PeerError('HANDSHAKE_TIMEOUT', `upgrade: not done within ${handshakeTimeoutMs} ms`));
+    });
+    this.#upgrading.add(attempt);
+    let upgraded: Connection | undefined;
+    try {
+      upgraded = await upgradeConnection(connection, this.options.upgrades, attempt.signal);
+    } catch (thrown) {
+      this.#onConnectionLost(connection.remoteAddress, thrown as PorticoError);
+    } finally {
+      cancelTimer();
+      this.#upgrading.delete(attempt);
+    }
+    if (upgraded === undefined) return;
+    if (upgraded.remoteAddress !== connection.remoteAddress) this.#admittedAs.set(upgraded, connection.remoteAddress);
+    this.#startSession(upgraded);
+  }
+
+  #startSession(connection: Connection): void {
     const session = new Session<In, Out>(connection, this.options, this.host);
     this.track(session);
     void session.start(this.#newSession);
   }
 
-  #onConnectionLost(remoteAddress: Address, error: PorticoError): void {
-    this.#admission.release(remoteAddress);
+  #onConnectionLost(remoteAddress: Address, error: PorticoError, role?: AdmissionRole): void {
+    this.#admission.release(remoteAddress, role);
     this.emitter.emit('connectionLost', remoteAddress, error);
   }
 }

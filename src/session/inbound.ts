@@ -121,6 +121,11 @@ export class Inbound<In, Out> implements PackageSink<In> {
     return this.partialSinceMs >= 0 && this.#holds === 0;
   }
 
+  /** Whether the program itself holds decoding up. */
+  get isPaused(): boolean {
+    return (this.#holds & Hold.PAUSED) !== 0;
+  }
+
   /** Until when the peer was held back, and so could not be heard: now, while it is. */
   get deafUntilMs(): number {
     return this.#holds === 0 ? this.#resumedMs : this.#now();

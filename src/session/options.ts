@@ -96,9 +96,19 @@ type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 type SessionOption<In, Out, Field extends keyof SessionOptions<In, Out>> = Option<Pick<Writable<SessionOptions<In, Out>>, Field>>;
 type Plain<Field extends keyof SessionOptions<never, never>> = SessionOption<never, never, Field>;
 
+/** Found out here, where it costs nothing: a promise for a package would be one more thing to look for in every package. */
+function checkSynchronous(name: string, handler: object, methods: readonly string[]): void {
+  for (const method of methods) {
+    if (Object.prototype.toString.call(Reflect.get(handler, method)) === '[object AsyncFunction]') {
+      throw invalid(name, `a synchronous ${method}`, 'an async one');
+    }
+  }
+}
+
 /** The framing, both halves. Required, unless `withReader` and `withWriter` are given. */
 export function withPkgHandler<In, Out>(handler: PkgReader<In> & PkgWriter<Out>): SessionOption<In, Out, 'reader' | 'writer'> {
   checkMethods('withPkgHandler', handler, ['read', 'write']);
+  checkSynchronous('withPkgHandler', handler, ['read', 'readEnd', 'write']);
   return (options) => {
     options.reader = handler;
     options.writer = handler;
@@ -108,6 +118,7 @@ export function withPkgHandler<In, Out>(handler: PkgReader<In> & PkgWriter<Out>)
 /** Only the receiving half of the framing. */
 export function withReader<In, Out = never>(reader: PkgReader<In>): SessionOption<In, Out, 'reader'> {
   checkMethods('withReader', reader, ['read']);
+  checkSynchronous('withReader', reader, ['read', 'readEnd']);
   return (options) => {
     options.reader = reader;
   };
@@ -116,6 +127,7 @@ export function withReader<In, Out = never>(reader: PkgReader<In>): SessionOptio
 /** Only the sending half of the framing. */
 export function withWriter<Out, In = never>(writer: PkgWriter<Out>): SessionOption<In, Out, 'writer'> {
   checkMethods('withWriter', writer, ['write']);
+  checkSynchronous('withWriter', writer, ['write']);
   return (options) => {
     options.writer = writer;
   };

@@ -48,8 +48,8 @@ export interface EncodedPackage {
   readonly isText: boolean;
 }
 
-/** Encodes a package once, into memory of its own, for all sessions with this writer. */
-export function encodeShared<Out>(writer: PkgWriter<Out>, context: PkgContext, pkg: Out): EncodedPackage {
+/** Encodes a package once, into memory of its own, for all sessions with this writer; or returns why that fails. */
+export function tryToEncode<Out>(writer: PkgWriter<Out>, context: PkgContext, pkg: Out): EncodedPackage | PorticoError {
   // A PkgHandler that broadcasts from inside `write` finds the writer taken.
   const out = spare ?? new ByteWriter();
   spare = undefined;
@@ -62,7 +62,7 @@ export function encodeShared<Out>(writer: PkgWriter<Out>, context: PkgContext, p
     return { bytes: Buffer.concat(out.take(), size), isText };
   } catch (thrown) {
     out.take();
-    throw encodeError(thrown);
+    return encodeError(thrown);
   } finally {
     out.reuse();
     spare = out;

@@ -26,7 +26,7 @@ export interface SessionEndPoint<In, Out> {
   readonly id: number;
   readonly type: EndPointType;
   readonly isClosed: boolean;
-  /** The open sessions by id. */
+  /** The sessions by id that have opened and are not over; those that are closing too. */
   readonly sessions: ReadonlyMap<number, Session<In, Out>>;
   /** Sends one package to all open sessions, or those that the filter picks, encoding it once. */
   broadcast(pkg: Out, filter?: (session: Session<In, Out>) => boolean): BroadcastResult;
@@ -37,7 +37,7 @@ export interface BroadcastResult {
   /** Took the package; `full` of them are above their high-water mark now. */
   readonly sent: number;
   readonly full: number;
-  /** Did not take it: closed meanwhile, or their overflow policy refused it. */
+  /** Did not take it: closed meanwhile, their overflow policy refused it, or it does not fit under their `maxPackageBytes`. */
   readonly refused: number;
 }
 

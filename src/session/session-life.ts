@@ -4,9 +4,9 @@ import { ConfigError, type PeerError, type PorticoError, StateError } from '../b
 import { log } from '../base/log.ts';
 import { after, settledInTime, type Wheel } from '../base/wheel.ts';
 import type { PkgWriter } from '../codec/pkg-handler.ts';
-import type { Connection, ConnectionSink } from '../transport/connection.ts';
+import type { Connection, ConnectionSink, PeerEnding } from '../transport/connection.ts';
 import type { CloseCallbacks } from './close-callbacks.ts';
-import { CLOSE_STATUS, type CloseReason, type CloseRequest, requestForDestroy, requestForEnd, requestForFailure } from './close-reason.ts';
+import { type CloseReason, type CloseRequest, noticeOf, requestForDestroy, requestForEnd, requestForFailure } from './close-reason.ts';
 import { runClosing } from './closing.ts';
 import { SessionWatch, type Watched } from './cron.ts';
 import { DrainWaiters } from './drain-waiters.ts';
@@ -20,6 +20,9 @@ import type { Session } from './session.ts';
 import { SessionEnd, sessionClosed } from './session-end.ts';
 import type { NewSession, SessionHost } from './session-host.ts';
 import { moveTo, type SessionState } from './session-state.ts';
+
+/** The one mistake that is seen nowhere else. */
+const LATE_HINT = '; does it wait for session.closed or the close of its endpoint?';
 
 /**
  * A session from the inside: its state, what its connection, its packages and its clock report, and the one route that every
@@ -45,13 +48,14 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In, Ou
   reason: CloseReason | undefined;
   peerEnd: PeerEnd<In, Out> | undefined;
   listener: EventListenerLike<In, Out> | undefined;
+  /** By `pause` in newSession, when there is nothing to hold yet. */
+  isPausedEarly = false;
   #watch: SessionWatch | undefined;
   #controller: AbortController | undefined;
   #drainWaiters: DrainWaiters | undefined;
   /** Made when somebody waits for the end, or it begins. */
   #end: SessionEnd | undefined;
   #closing: Promise<CloseReason> | undefined;
-  #wasOpened = false;
   #isGone = false;
 
   constructor(session: Session<In, Out>, connection: Connection, options: SessionOptions<In, Out>, host: SessionHost<In, Out>) {
@@ -87,8 +91,8 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In, Ou
     }
     this.state = moveTo(this.state, 'open');
     this.canSend = true;
-    this.#wasOpened = true;
     this.connection.open(this, this.options);
+    if (this.isPausedEarly) this.inbound.hold(Hold.PAUSED);
     this.#applyTiming();
     this.host.onSessionOpen(this.session);
     publish('sessionOpen', () => ({ session: this.session }));
@@ -169,16 +173,17 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In, Ou
     this.#end?.finished();
   }
 
-  onEnd(): void {
-    if (this.inbound === undefined) return;
-    this.peerEnd = new PeerEnd(this, this.inbound);
+  onEnd(ending?: PeerEnding): void {
+    if (this.inbound === undefined || this.peerEnd !== undefined) return;
+    this.peerEnd = new PeerEnd(this, this.inbound, ending);
     this.peerEnd.onIdle();
   }
 
   onClose(error: PorticoError | undefined): void {
     this.#isGone = true;
     this.#end?.gone();
-    void this.close(requestForEnd(error, this.inbound?.bufferedBytes ?? 0));
+    const told = error === undefined ? this.peerEnd?.toldBefore : undefined;
+    void this.close(told ?? requestForEnd(error, this.inbound?.bufferedBytes ?? 0));
   }
 
   // --- from the receiving half ---
@@ -316,9 +321,9 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In, Ou
   /** Begins to close, once; later calls only hurry it when they are forced. */
   close(request: CloseRequest): Promise<CloseReason> {
     if (this.#closing !== undefined) {
-      if (request.isForced === true) this.connection.abort();
+      if (request.isForced === true && this.#end !== undefined) this.#abort(this.#end);
       // From inside onClose or a close callback, waiting for the end would be waiting for oneself.
-      return this.reason === undefined ? this.#closing : Promise.resolve(this.reason);
+      return this.reason === undefined ? this.#ending(this.#closing) : Promise.resolve(this.reason);
     }
     this.state = moveTo(this.state, 'closing');
     this.canSend = false;
@@ -331,58 +336,53 @@ export class SessionLife<In, Out> implements ConnectionSink, InboundOwner<In, Ou
     this.#controller?.abort(request.error ?? sessionClosed());
     this.iterator?.end(request.error);
     this.iterator = undefined;
-    return this.#closing;
+    return this.#ending(this.#closing);
+  }
+
+  /** What `close` returns: a handler of this session may be the one that waits, and it is waited for in turn. */
+  #ending(closing: Promise<CloseReason>): Promise<CloseReason> {
+    return this.inbound?.isHandling === true && this.#end !== undefined ? this.#end.known : closing;
   }
 
   destroy(error: Error | undefined): Promise<CloseReason> {
     return this.close(requestForDestroy(error));
   }
 
+  #abort(end: SessionEnd): void {
+    end.unsentBytes = Math.max(end.unsentBytes, this.connection.pendingBytes);
+    this.connection.abort();
+  }
+
   async #runClosing(request: CloseRequest, end: SessionEnd): Promise<CloseReason> {
     const { inbound, connection, host } = this;
     const { code, by, text, error, truncatedBytes = 0, drainTimeoutMs = this.options.drainTimeoutMs } = request;
-    let unsentBytes = 0;
+    const notice = noticeOf(request);
     inbound?.stop();
     // A connection that was never opened is opened now, to see its end.
-    if (!this.#wasOpened) connection.open(this, this.options);
+    if (inbound === undefined) connection.open(this, this.options);
     const isForced = request.isForced === true || this.#isGone;
     const reason = await runClosing({
       wheel: host.wheel,
       drainTimeoutMs,
       flushTimeoutMs: request.flushTimeoutMs ?? drainTimeoutMs,
       isForced,
-      finished: isForced
-        ? Promise.resolve()
-        : new Promise((resolve) => {
-            end.finished = resolve;
-          }),
-      gone: this.#isGone
-        ? Promise.resolve()
-        : new Promise((resolve) => {
-            end.gone = resolve;
-          }),
-      handled: () =>
-        inbound === undefined || inbound.running === 0
-          ? Promise.resolve()
-          : new Promise((resolve) => {
-              end.whenHandled = resolve;
-            }),
-      sendEnd: () => connection.close(),
-      abort: () => {
-        unsentBytes = Math.max(unsentBytes, connection.pendingBytes);
-        connection.abort();
-      },
+      finished: isForced ? Promise.resolve() : end.untilFinished(),
+      gone: this.#isGone ? Promise.resolve() : end.untilGone(),
+      handled: () => (inbound === undefined || inbound.running === 0 ? Promise.resolve() : end.untilHandled()),
+      sendEnd: () => connection.close(notice),
+      abort: () => this.#abort(end),
       settleReason: () => {
-        this.reason = { code, by, text, status: CLOSE_STATUS[code], error, truncatedBytes, unsentBytes };
+        this.reason = { code, by, text, status: notice.status, error, truncatedBytes, unsentBytes: end.unsentBytes };
+        end.know(this.reason);
         return this.reason;
       },
       notifyError: () => {
         if (error !== undefined) this.onNotice(error);
       },
-      notifyClose: (settled) => (this.#wasOpened ? this.listener?.onClose?.(this.session, settled) : undefined),
+      notifyClose: (settled) => (inbound !== undefined ? this.listener?.onClose?.(this.session, settled) : undefined),
       closeCallbacks: () => this.callbacks?.snapshot() ?? [],
       onCallbackFailure: (thrown) => logFailure(this, 'a close callback or onClose', thrown),
-      onLate: (what) => host.logger.warn(`session ${this.session.id}: ${what} did not settle before the drain time-out`),
+      onLate: (what) => host.logger.warn(`session ${this.session.id}: ${what} did not settle before the drain time-out${LATE_HINT}`),
     });
     this.state = moveTo(this.state, 'closed');
     host.onSessionClosed(this.session, reason);

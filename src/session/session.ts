@@ -1,11 +1,11 @@
 import { Attributes } from '../base/attributes.ts';
 import { toReference } from '../base/byte-writer.ts';
-import { type PorticoError, StateError } from '../base/errors.ts';
-import { checkMs, checkOneOf, type Option } from '../base/option.ts';
+import { ConfigError, type PorticoError, StateError } from '../base/errors.ts';
+import { checkMs, checkOneOf, invalid, type Option } from '../base/option.ts';
 import type { PkgContext } from '../codec/pkg-handler.ts';
 import type { Address, Connection } from '../transport/connection.ts';
 import { type CloseCallback, CloseCallbacks } from './close-callbacks.ts';
-import { CLOSE_STATUS, type CloseCode, type CloseReason, type CloseRequest } from './close-reason.ts';
+import { CLOSE_STATUS, type CloseCode, type CloseReason, type CloseRequest, isOwnStatus } from './close-reason.ts';
 import { Hold } from './inbound.ts';
 import { buildSessionOptions, type SessionOptions } from './options.ts';
 import { encodePackage, PendingWrite, type WriteOptions, type WriteResult, watchWrite } from './outbound.ts';
@@ -20,8 +20,13 @@ export interface CloseOptions {
   readonly drainTimeoutMs?: number;
   /** Default 'NORMAL'. */
   readonly code?: CloseCode;
-  /** For people. */
+  /** For people; a peer over WebSocket is told the first 123 bytes of it. Default: the peer is told nothing. */
   readonly reason?: string;
+  /**
+   * What a peer over WebSocket is given in place of the number of `code`: 3000 to 4999, or the number of a code. Other transports tell
+   * nothing.
+   */
+  readonly status?: number;
   /** Let running handlers finish and reply before sends are refused; packages behind them are not handled. Default false. */
   readonly afterHandlers?: boolean;
 }
@@ -130,6 +135,7 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
       bufferedBytes: inbound?.bufferedBytes ?? 0,
       runningHandlers: inbound?.running ?? 0,
       readPath: connection.readPath,
+      roundTripMs: connection.roundTripMs,
     });
   }
 
@@ -137,10 +143,15 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
 
   /**
    * Changes this session's settings with the same options that configure an endpoint, in `newSession` or at any later time.
-   * New periods count from now, a new handler or listener takes over with the next package.
+   * New periods count from now, a new handler or listener takes over with the next package. Throws INVALID_OPTION for
+   * `withHalfOpen(true)` over WebSocket.
    */
   configure(...options: readonly Option<SessionOptions<In, Out>>[]): this {
-    this.#life.configure(buildSessionOptions(this.#life.options, options));
+    const built = buildSessionOptions(this.#life.options, options);
+    if (built.halfOpen && this.endPoint.type.startsWith('WS')) {
+      throw new ConfigError('INVALID_OPTION', 'withHalfOpen: expected false, because a WebSocket cannot half-close, given true');
+    }
+    this.#life.configure(built);
     return this;
   }
 
@@ -255,12 +266,18 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
 
   // --- receiving ---
 
-  /** Stops handling packages, also in the middle of what was received already, and stops reading the socket. */
+  /**
+   * Stops handling packages, also in the middle of what was received already, and stops reading the socket, until `resume`. In
+   * `newSession` it has the session open paused. A paused session waits as long as the program likes: also after the peer has
+   * finished, and its idle and read time-outs stand still.
+   */
   pause(): void {
+    this.#life.isPausedEarly = true;
     this.#life.inbound?.hold(Hold.PAUSED);
   }
 
   resume(): void {
+    this.#life.isPausedEarly = false;
     this.#life.inbound?.release(Hold.PAUSED);
   }
 
@@ -289,7 +306,7 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
     return this.#life.signal;
   }
 
-  /** Settles when everything about the session is over, close callbacks included. Never rejects. */
+  /** Settles when everything about the session is over, close callbacks included. Never rejects. A handler must not wait for it. */
   get closed(): Promise<CloseReason> {
     return this.#life.closed;
   }
@@ -303,12 +320,24 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
    * Closes in order: what is queued is sent, a running handler may finish, then `onClose` and the close callbacks run. Resolves
    * with the reason when all that is over. Any number of calls is one close. From inside `onClose` or a close callback the
    * promise is settled already.
+   *
+   * While a handler of this session runs (`onOpen`, `onMessage`), it may be the one that waits: then the promise resolves as soon as
+   * everything is sent and the reason is known, before `onClose`. So `await session.close()` is right in a handler; `closed` is what
+   * always waits for all. With `afterHandlers` a handler must not wait for the promise.
    */
   close(options: CloseOptions = {}): Promise<CloseReason> {
-    const { drainTimeoutMs, code = 'NORMAL', reason = 'closed by this side' } = options;
+    const { drainTimeoutMs, code = 'NORMAL', reason, status } = options;
     if (drainTimeoutMs !== undefined) checkMs('close drainTimeoutMs', drainTimeoutMs, 0);
     checkOneOf('close code', code, Object.keys(CLOSE_STATUS) as CloseCode[]);
-    const request: CloseRequest = { code, by: 'local', text: reason, ...(drainTimeoutMs === undefined ? {} : { drainTimeoutMs }) };
+    if (status !== undefined && !isOwnStatus(status))
+      throw invalid('close status', 'a number from 3000 to 4999, or that of a code', status);
+    const request: CloseRequest = {
+      code,
+      by: 'local',
+      ...(reason === undefined ? { text: 'closed by this side', told: '' } : { text: reason }),
+      ...(status === undefined ? {} : { status }),
+      ...(drainTimeoutMs === undefined ? {} : { drainTimeoutMs }),
+    };
     return options.afterHandlers === true ? this.#life.closeAfterHandlers(request) : this.#life.close(request);
   }
 

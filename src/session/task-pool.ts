@@ -19,6 +19,11 @@ export interface TaskPoolOptions {
    * the package is dropped and counted.
    */
   readonly overflow?: PoolOverflow;
+  /**
+   * With 'wait': callers of `run` that wait for room at a time; one more is refused with TASK_REJECTED. A session is one of them, for
+   * each package that it handles at a time, and closes when it is refused (OVERLOAD). Default 65 536.
+   */
+  readonly maxWaiting?: number;
   /** A task that takes longer is given up: its signal is aborted, its slot freed, TASK_TIMEOUT. Default 0 = no limit. */
   readonly timeoutMs?: number;
   /** Where time comes from; for tests. */
@@ -65,13 +70,14 @@ interface Entry {
  */
 export class TaskPool {
   readonly overflow: PoolOverflow;
-  /** Tasks refused or dropped because the pool was full. */
+  /** Tasks refused or dropped because the pool was full, or because too many waited for room. */
   refused = 0;
   /** Tasks given up after `timeoutMs`. */
   timedOut = 0;
   /** Hands out turns, `concurrency` at a time; whose turn it is stands in #line. */
   readonly #turns: PQueue;
   readonly #maxQueue: number;
+  readonly #maxWaiting: number;
   readonly #timeoutMs: number;
   readonly #clock: Clock;
   /** Not over, and not outside either. */
@@ -82,17 +88,19 @@ export class TaskPool {
   readonly #lanes = new Map<unknown, Set<Entry>>();
   /** Waiting for room. */
   readonly #outside = new Set<Entry>();
-  readonly #roomWaiters = new Set<() => void>();
+  /** What `whenRoom` has promised, to any number of callers. */
+  #room: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
   readonly #idleWaiters = new Set<() => void>();
   #turnsAhead = 0;
   #running = 0;
   #isClosed = false;
 
   constructor(options: TaskPoolOptions = {}) {
-    const { concurrency = 16, maxQueue = 1024, overflow = 'wait', timeoutMs = 0, clock = systemClock } = options;
+    const { concurrency = 16, maxQueue = 1024, overflow = 'wait', maxWaiting = 65_536, timeoutMs = 0, clock = systemClock } = options;
     this.#turns = new PQueue({ concurrency: checkInteger('TaskPool concurrency', concurrency, 1, 65_536) });
     this.#maxQueue = checkInteger('TaskPool maxQueue', maxQueue, 0);
     this.overflow = checkOneOf('TaskPool overflow', overflow, ['wait', 'reject', 'drop']);
+    this.#maxWaiting = checkInteger('TaskPool maxWaiting', maxWaiting, 0);
     this.#timeoutMs = checkMs('TaskPool timeoutMs', timeoutMs, 0);
     this.#clock = checkMethods('TaskPool clock', clock, ['now', 'after', 'yield']);
   }
@@ -118,8 +126,8 @@ export class TaskPool {
 
   /**
    * Runs a task and returns what it returns. Rejects with what it throws, TASK_REJECTED when the pool is full ('reject',
-   * 'drop'), TASK_TIMEOUT, ABORTED or POOL_CLOSED; after a rejection for one of these four reasons before its start the task
-   * never runs.
+   * 'drop') or too many wait for room ('wait'), TASK_TIMEOUT, ABORTED or POOL_CLOSED; after a rejection for one of these four
+   * reasons before its start the task never runs.
    */
   run<T>(task: Task<T>, options: RunOptions = {}): Promise<T> {
     const { key, signal } = options;
@@ -153,7 +161,14 @@ export class TaskPool {
   /** Resolves when a task can be taken, or the pool has closed. */
   whenRoom(): Promise<void> {
     if (!this.isFull || this.#isClosed) return Promise.resolve();
-    return new Promise<void>((resolve) => this.#roomWaiters.add(resolve));
+    if (this.#room === undefined) {
+      let resolve = (): void => {};
+      const promise = new Promise<void>((settle) => {
+        resolve = settle;
+      });
+      this.#room = { promise, resolve };
+    }
+    return this.#room.promise;
   }
 
   /**
@@ -165,7 +180,7 @@ export class TaskPool {
     checkMs('TaskPool close drainTimeoutMs', drainTimeoutMs, 0);
     this.#isClosed = true;
     for (const entry of this.#outside) this.#giveUp(entry, closedError('run: the task pool was closed before there was room'));
-    this.#wake(this.#roomWaiters);
+    this.#tellRoom();
     await this.#idle(drainTimeoutMs);
     const left = [...this.#taken];
     const dropped = left.filter((entry) => entry.controller === undefined).length;
@@ -175,8 +190,12 @@ export class TaskPool {
   }
 
   #onFull(): void {
-    const text = `run: expected at most ${this.#maxQueue} waiting tasks, given one more`;
-    const error = this.overflow === 'wait' ? undefined : new StateError('TASK_REJECTED', text);
+    const isWaitAllowed = this.overflow === 'wait' && this.#outside.size < this.#maxWaiting;
+    const text =
+      this.overflow === 'wait'
+        ? `run: expected at most ${this.#maxWaiting} callers that wait for room, given one more`
+        : `run: expected at most ${this.#maxQueue} waiting tasks, given one more`;
+    const error = isWaitAllowed ? undefined : new StateError('TASK_REJECTED', text);
     publish('limit', () => ({ limit: 'task-pool', pool: this, error }));
     if (log.pool.enabled) log.pool('full: %d run, %d wait, policy %s', this.running, this.queued, this.overflow);
     if (error === undefined) return;
@@ -288,7 +307,12 @@ export class TaskPool {
       this.#outside.delete(entry);
       this.#take(entry);
     }
-    if (!this.isFull) this.#wake(this.#roomWaiters);
+    if (!this.isFull) this.#tellRoom();
+  }
+
+  #tellRoom(): void {
+    this.#room?.resolve();
+    this.#room = undefined;
   }
 
   #idle(limitMs: number): Promise<void> {

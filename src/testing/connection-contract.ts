@@ -1,4 +1,5 @@
 import { closingCases } from './contract-closing.ts';
+import { datagramCases } from './contract-datagram.ts';
 import { limitCases } from './contract-limits.ts';
 import { listeningCases } from './contract-listening.ts';
 import { type CaseMaker, type ConnectionHarness, runCase } from './contract-scene.ts';
@@ -33,6 +34,7 @@ export function connectionContract(api: TestApi, harness: ConnectionHarness): vo
     sendingCases(it, harness);
     limitCases(it, harness);
     closingCases(it, harness);
-    listeningCases(it);
+    listeningCases(it, harness);
+    if (harness.capabilities.isDatagram === true) datagramCases(it);
   });
 }

@@ -54,6 +54,8 @@ export function limitCases(it: CaseMaker, { capabilities, maxBytes = 10_485_760 
     assert.ok(server.bytes.equals(Buffer.concat(numbersTo(total / 100).map((index) => patternBytes(100, index * 100)))));
   });
 
+  if (capabilities.isDatagram === true) return;
+
   it('delivers all of a large queue before it closes', async (scene) => {
     const { client, server } = await scene.connect();
     const size = Math.min(65_536, maxBytes / 16);
@@ -163,7 +165,7 @@ export function limitCases(it: CaseMaker, { capabilities, maxBytes = 10_485_760 
     assert.equal(flow.sendNext(), false);
     assert.equal(receipts.at(-1)?.errors[0]?.code, 'SESSION_CLOSED');
     await scene.until(() => sender.closes === 1, 'onClose');
-    assert.deepEqual(sender.events, ['overflow', 'close']);
+    assert.deepEqual(sender.events.slice(sender.events.indexOf('overflow')), ['overflow', 'close']);
     receiver.connection.resume();
     await scene.until(() => receiver.ends + receiver.closes > 0, 'the other side to notice');
   });

@@ -11,6 +11,8 @@ export interface ConnectionHarness {
   /** Where to listen: a place that is free in each case, such as port 0. */
   readonly address: string | (() => string);
   readonly capabilities: ConnectionCapabilities;
+  /** With `isDatagram`: sends an empty message to the peer, past the connection, so that the peer learns of it. */
+  readonly greet?: (connection: Connection) => void;
   /** The largest amount to send; less for a simulated network that is slow. @default 10 MiB */
   readonly maxBytes?: number;
   /** How long to wait for anything before the case fails. @default 5000 */
@@ -25,6 +27,13 @@ export interface ConnectionCapabilities {
   readonly reset: boolean;
   /** A receiver that pauses makes the sender's queue grow. */
   readonly backPressure: boolean;
+  /**
+   * There is no connection on the wire: a peer learns of it by its first message, is not told of its end, and nobody has to listen.
+   * Messages are not held back, and a paused reader drops those above its limit. @default false
+   */
+  readonly isDatagram?: boolean;
+  /** The largest message. @default no limit */
+  readonly maxMessageBytes?: number;
 }
 
 export interface Pair {
@@ -112,6 +121,7 @@ export class ContractScene {
   async connectTo(acceptor: Acceptor, accepted: AcceptorRecorder, limits: SendLimits = WIDE_LIMITS, isOpen = true): Promise<Pair> {
     const before = accepted.connections.length;
     const client = await this.dial(acceptor);
+    this.harness.greet?.(client.connection);
     await this.until(() => accepted.connections.length > before, 'the connection to be accepted');
     const connection = accepted.connections[before];
     assert.ok(connection !== undefined);
@@ -119,6 +129,7 @@ export class ContractScene {
     if (isOpen) {
       client.open(limits);
       server.open(limits);
+      if (this.harness.greet !== undefined) await this.until(() => server.messages.splice(0).length > 0, 'the greeting');
     }
     return { client, server, acceptor };
   }

@@ -16,11 +16,14 @@ const KIB = 1024;
 
 /** Bytes arrive, whole, in order, and in as few writes as there are batches. */
 export function sendingCases(it: CaseMaker, { capabilities, maxBytes = 10 * KIB * KIB }: ConnectionHarness): void {
+  const { maxMessageBytes = maxBytes } = capabilities;
   const isStream = capabilities.kind === 'stream';
 
   it('delivers bytes intact in both directions, from 1 byte to 1 MiB', async (scene) => {
     const { client, server } = await scene.connect();
-    const sizes = [1, 2, 3, 1000, 8191, 8192, 65_535, 65_536, 65_537, 300_001, KIB * KIB].filter((size) => size <= maxBytes);
+    const sizes = [1, 2, 3, 1000, 8191, 8192, 65_535, 65_536, 65_537, 300_001, KIB * KIB].filter(
+      (size) => size <= Math.min(maxBytes, maxMessageBytes),
+    );
     const all = Buffer.concat(sizes.map((size) => patternBytes(size, size)));
     for (const [from, to] of [
       [client, server],

@@ -1,3 +1,6 @@
+import { type Clock, systemClock } from '../base/clock.ts';
+import type { Address } from './connection.ts';
+import type { Preface } from './preface.ts';
 import type { TlsSource } from './tls-options.ts';
 
 /** Settings of TCP, TLS and Unix sockets, and of all that stands on them. */
@@ -14,6 +17,12 @@ export interface SocketSettings {
   readonly sourceAddress: string | undefined;
   /** How often the TLS source is looked at again; 0 = only when asked. */
   readonly tlsReloadMs: number;
+  /** What is read from accepted connections before anything else. */
+  readonly preface: Preface | undefined;
+  /** What is sent on dialled connections before anything else, TLS included. */
+  readonly dialPreface: ((local: Address, remote: Address) => Uint8Array) | undefined;
+  /** Measures time-outs of a listening socket and the time between reloads. */
+  readonly clock: Clock;
 }
 
 export const SOCKET_DEFAULTS: SocketSettings = {
@@ -25,6 +34,9 @@ export const SOCKET_DEFAULTS: SocketSettings = {
   ipv6Only: false,
   sourceAddress: undefined,
   tlsReloadMs: 0,
+  preface: undefined,
+  dialPreface: undefined,
+  clock: systemClock,
 };
 
 /**

@@ -10,6 +10,8 @@ import {
 import { isDeepStrictEqual } from 'node:util';
 import { describeThrown, PeerError } from '../base/errors.ts';
 import { log, oneLine } from '../base/log.ts';
+import { MAX_DELAY_MS } from '../base/option.ts';
+import { after, type Wheel } from '../base/wheel.ts';
 import type { Address } from './connection.ts';
 import { contextOptions, type TlsOptions } from './tls-options.ts';
 import type { AcceptorSink } from './transport.ts';
@@ -17,6 +19,7 @@ import type { AcceptorSink } from './transport.ts';
 interface Handshake {
   readonly remote: Address;
   readonly done: (socket: TLSSocket) => void;
+  readonly cancelTimer: () => void;
 }
 
 /**
@@ -26,20 +29,23 @@ interface Handshake {
 export class TlsHandshakes {
   readonly #sink: AcceptorSink;
   readonly #timeoutMs: number;
+  readonly #wheel: Wheel;
   readonly #pending = new Map<Socket, Handshake>();
   #options: TlsOptions;
   /** It listens to nothing: `begin` hands it sockets that were admitted. */
   #server: Server;
 
-  constructor(options: TlsOptions, timeoutMs: number, sink: AcceptorSink) {
+  constructor(options: TlsOptions, timeoutMs: number, sink: AcceptorSink, wheel: Wheel) {
     this.#sink = sink;
     this.#timeoutMs = timeoutMs;
+    this.#wheel = wheel;
     this.#options = options;
     this.#server = this.#makeServer(options);
   }
 
   begin(socket: Socket, remote: Address, done: (socket: TLSSocket) => void): void {
-    this.#pending.set(socket, { remote, done });
+    const cancelTimer = after(this.#wheel, this.#timeoutMs, () => this.#onLate(socket));
+    this.#pending.set(socket, { remote, done, cancelTimer });
     socket.on('error', (error) => this.#lose(socket, error));
     // The encrypted socket is told of the end a little later, and may know the reason.
     socket.on('close', () => setImmediate(() => this.#lose(socket, new Error('the peer went away'))));
@@ -65,7 +71,8 @@ export class TlsHandshakes {
       ...contextOptions(options),
       requestCert: requireClientCert,
       rejectUnauthorized: requireClientCert,
-      handshakeTimeout: this.#timeoutMs,
+      // Node's own timer asks the machine's clock; it cannot be left out.
+      handshakeTimeout: MAX_DELAY_MS,
       ...(alpnProtocols === undefined ? {} : { ALPNProtocols: [...alpnProtocols] }),
       ...(contexts.size === 0 ? {} : { SNICallback: byName(contexts) }),
     });
@@ -75,11 +82,21 @@ export class TlsHandshakes {
   }
 
   #onSecure(socket: TLSSocket): void {
-    const raw = rawSocketOf(socket);
-    const handshake = this.#pending.get(raw);
-    this.#pending.delete(raw);
+    const handshake = this.#take(rawSocketOf(socket));
     if (handshake === undefined) socket.destroy();
     else handshake.done(socket);
+  }
+
+  #take(raw: Socket): Handshake | undefined {
+    const handshake = this.#pending.get(raw);
+    this.#pending.delete(raw);
+    handshake?.cancelTimer();
+    return handshake;
+  }
+
+  #onLate(raw: Socket): void {
+    this.#lose(raw, new Error(`it was not done within ${this.#timeoutMs} ms`), 'HANDSHAKE_TIMEOUT');
+    raw.destroy();
   }
 
   #onFailure(error: Error, socket: TLSSocket): void {
@@ -91,12 +108,9 @@ export class TlsHandshakes {
     raw.destroy();
   }
 
-  #lose(raw: Socket, error: Error): void {
-    const handshake = this.#pending.get(raw);
+  #lose(raw: Socket, error: Error, code: 'HANDSHAKE_FAILED' | 'HANDSHAKE_TIMEOUT' = 'HANDSHAKE_FAILED'): void {
+    const handshake = this.#take(raw);
     if (handshake === undefined) return;
-    this.#pending.delete(raw);
-    const isLate = Reflect.get(error, 'code') === 'ERR_TLS_HANDSHAKE_TIMEOUT';
-    const code = isLate ? 'HANDSHAKE_TIMEOUT' : 'HANDSHAKE_FAILED';
     // OpenSSL's own message ends with a file name and a line end.
     const reason: unknown = Reflect.get(error, 'reason');
     const text = oneLine(typeof reason === 'string' ? reason : describeThrown(error));

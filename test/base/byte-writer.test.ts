@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { appendEncoded, ByteWriter, neverReference } from '../../src/base/byte-writer.ts';
+import { appendEncoded, ByteWriter } from '../../src/base/byte-writer.ts';
+import { sharedReadBuffer } from '../../src/transport/static-read.ts';
 import { PROPERTY_TIMEOUT_MS, propertyRuns } from '../helpers/codec-property.ts';
 import { hex } from '../helpers/codec-recorder.ts';
 import { ByteWriterModel, LARGE } from '../helpers/codec-writer-model.ts';
@@ -76,8 +77,9 @@ describe('large byte arrays', () => {
   });
 
   it('are copied when their memory is about to be overwritten', () => {
-    const shared = Buffer.alloc(3 * LARGE, 'S');
-    neverReference(shared.buffer);
+    const shared = sharedReadBuffer()
+      .subarray(0, 3 * LARGE)
+      .fill('S');
     const out = begun();
     out.writeBytes(shared.subarray(LARGE));
     shared.fill('X');
@@ -262,7 +264,7 @@ describe('appendEncoded', () => {
   });
 
   it.each([['text'], [null], [5], [[Buffer.from('a'), 'b']], [{ length: 3 }]])('refuses %j and says so', (encoded) => {
-    expect(() => appendEncoded(begun(), encoded)).toThrow(expect.objectContaining({ code: 'NO_PACKAGE' }));
+    expect(() => appendEncoded(begun(), encoded)).toThrow(expect.objectContaining({ name: 'ListenerError', code: 'ENCODE_FAILED' }));
   });
 });
 

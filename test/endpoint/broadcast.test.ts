@@ -155,6 +155,27 @@ it('of what cannot be encoded, or of nothing, throws, and nothing is sent', asyn
   expect(server.stats().packagesWritten).toBe(0);
 });
 
+it('that one PkgHandler of several cannot encode reaches the others', async () => {
+  const { server, sessions, received } = await scene(3, new LineHandler());
+  const broken = new LineHandler();
+  broken.write = () => {
+    throw new Error('broken');
+  };
+  sessions[1]?.configure(withPkgHandler<string, string>(broken));
+  expect(server.broadcast('news')).toEqual({ sent: 2, full: 0, refused: 1 });
+  expect(await received()).toEqual([['news'], [], ['news']]);
+});
+
+it('throws only what holds for all: too large for one and refused by the queue of another is a result', async () => {
+  const { world, server, sessions } = await scene(2, new LineHandler(), [withWaterMarks(10, 20), withSendQueue(40_000, 'reject')]);
+  sessions[0]?.configure(withMaxPackageBytes(5));
+  world.link(1).stall('client');
+  for (let count = 0; count < 2; count++) sessions[1]?.send('x'.repeat(60_000));
+  await settle(2);
+  expect(() => sessions[1]?.send('x')).toThrow(expect.objectContaining({ code: 'SEND_QUEUE_FULL' }));
+  expect(server.broadcast('too long')).toEqual({ sent: 0, full: 0, refused: 2 });
+});
+
 it('from inside a handler does not reach into what that handler sends', async () => {
   const world = new MemoryWorld();
   const listener = new Recorder<string>({

@@ -43,6 +43,9 @@ describe('the events of an endpoint', () => {
     const closed = session?.close();
     await settle();
     expect(heard).toEqual([['session', session?.id, true]]);
+    // Until then it can be looked up, and is sent nothing.
+    expect([...server.sessions.values()].map(({ state }) => state)).toEqual(['closing']);
+    expect(server.broadcast('news')).toEqual({ sent: 0, full: 0, refused: 0 });
     gate.resolve();
     await closed;
     expect(heard).toEqual([

@@ -1,9 +1,8 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll } from 'vitest';
+import { inject } from 'vitest';
 
 /** A certificate with its private key, both as PEM text and as files. */
 export interface KeyPair {
@@ -35,28 +34,21 @@ export interface TestCertificates {
 
 const run = promisify(execFile);
 const passphrase = 'open sesame';
-const folders: string[] = [];
 let made: Promise<TestCertificates> | undefined;
-
-// Not process 'exit': a test worker is killed.
-afterAll(() => {
-  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
-});
 
 /** In CI always, so that a missing tool is a failure there. */
 export function hasOpenssl(): boolean {
   return process.env['CI'] === 'true' || spawnSync('openssl', ['version'], { stdio: 'ignore' }).status === 0;
 }
 
-/** Makes the certificates with the openssl command, once per test file; the files go when its tests are over. */
+/** Makes the certificates with the openssl command, once per process; the files go when all tests are over. */
 export function makeCertificates(): Promise<TestCertificates> {
   made ??= make();
   return made;
 }
 
 async function make(): Promise<TestCertificates> {
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'portico-certificates-'));
-  folders.push(folder);
+  const folder = mkdtempSync(path.join(inject('folder'), 'certificates-'));
   writeFileSync(path.join(folder, 'ca.cnf'), caConfig(folder));
   const [ca, otherCa] = await Promise.all([makeCa(folder, 'ca'), makeCa(folder, 'other-ca')]);
   const [server, serverA, serverB, client, foreignClient, expiredClient] = await Promise.all([

@@ -1,4 +1,4 @@
-import { afterEach } from 'vitest';
+import { onTestFinished } from 'vitest';
 import type { Option } from '../../src/base/option.ts';
 import { LineHandler } from '../../src/codec/line.ts';
 import {
@@ -19,33 +19,43 @@ interface Closable {
   close(options: { drainTimeoutMs: number }): Promise<unknown>;
 }
 
-const closables: Closable[] = [];
-const clocks: VirtualClock[] = [];
+/** What the test that runs now has to end, and the clocks that it may need for that. */
+let scene: { readonly closables: Closable[]; readonly clocks: VirtualClock[] } | undefined;
+
+function sceneOfTest(): NonNullable<typeof scene> {
+  if (scene !== undefined) return scene;
+  const { closables, clocks } = { closables: [], clocks: [] } as NonNullable<typeof scene>;
+  onTestFinished(() => {
+    scene = undefined;
+    return endAll(closables, clocks);
+  });
+  scene = { closables, clocks };
+  return scene;
+}
 
 /** Ends what a test has left, and lets virtual time pass for it. */
-afterEach(async () => {
+async function endAll(closables: readonly Closable[], clocks: readonly VirtualClock[]): Promise<void> {
   let isOver = false;
-  const over = Promise.all(closables.splice(0).map((closable) => closable.close({ drainTimeoutMs: 0 }))).finally(() => {
+  const over = Promise.all(closables.map((closable) => closable.close({ drainTimeoutMs: 0 }))).finally(() => {
     isOver = true;
   });
-  const used = clocks.splice(0);
   while (!isOver) {
-    for (const clock of used) await clock.advance(1_000);
+    for (const clock of clocks) await clock.advance(1_000);
     await turn();
   }
   await over;
-});
+}
 
 /** Closes an endpoint or a pool after the test. */
 export function closeLater<T extends Closable>(closable: T): T {
-  closables.push(closable);
+  sceneOfTest().closables.push(closable);
   return closable;
 }
 
 /** A clock that stands still until the test moves it; real sockets work meanwhile. */
 export function virtualClock(): VirtualClock {
   const clock = new VirtualClock();
-  clocks.push(clock);
+  sceneOfTest().clocks.push(clock);
   return clock;
 }
 

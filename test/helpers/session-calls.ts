@@ -136,6 +136,7 @@ export const CONNECTION_CALLS: Calls<Connection> = {
   localAddress: (connection) => connection.localAddress.text,
   remoteAddress: (connection) => connection.remoteAddress.text,
   tls: (connection) => connection.tls,
+  roundTripMs: (connection) => connection.roundTripMs,
   raw: (connection) => typeof connection.raw,
   bytesRead: (connection) => connection.bytesRead,
   bytesWritten: (connection) => connection.bytesWritten,

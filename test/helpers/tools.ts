@@ -10,22 +10,34 @@ const INSTALL = {
   curl: 'apt-get install curl',
   go: 'Go 1.22 or newer, https://go.dev/dl',
   prlimit: 'apt-get install util-linux',
+  haproxy: 'apt-get install haproxy',
 } as const;
 
 export type ToolName = keyof typeof INSTALL;
 
 export function hasTool(name: ToolName): boolean {
+  return hasCommand(name);
+}
+
+export function hasCommand(name: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${name}`], { stdio: 'ignore' }).status === 0;
 }
 
+type ItBody = (name: string, body: () => Promise<void>, timeoutMs?: number) => void;
+
 /** `it` for tests that need a tool. Where it is missing they are skipped with a line that says how to get it; in CI they fail. */
-export function itWith(...names: readonly ToolName[]): (name: string, body: () => Promise<void>, timeoutMs?: number) => void {
+export function itWith(...names: readonly ToolName[]): ItBody {
   const missing = names.filter((name) => !hasTool(name));
-  const why = `missing: ${missing.map((tool) => `${tool} (${INSTALL[tool]})`).join(', ')}`;
-  if (missing.length > 0) console.warn(why);
+  return itIf(missing.length === 0, names.join(', '), missing.map((tool) => `${tool} (${INSTALL[tool]})`).join(', '));
+}
+
+/** The same for anything else that may be missing: what it is, and how to get it. */
+export function itIf(isThere: boolean, what: string, how: string): ItBody {
+  const why = `missing: ${what}: ${how}`;
+  if (!isThere) console.warn(why);
   return (name, body, timeoutMs) => {
-    const title = `${name} (only with ${names.join(', ')})`;
-    if (missing.length === 0) {
+    const title = `${name} (only with ${what})`;
+    if (isThere) {
       it(title, body, timeoutMs);
       return;
     }

@@ -61,6 +61,7 @@ describe('a pool of 5 connections', () => {
     const { clock, server, client, told } = await pool();
     await client.connect();
     for (let round = 1; round <= 3; round++) {
+      await clock.advance(5_000);
       (await server.session(3 + round)).destroy();
       await eventually(() => told.reconnecting.length === round, 'the loss is noticed');
       expect(client.sessions.size).toBe(4);
@@ -154,11 +155,51 @@ describe('a server that is down', () => {
     await world.clock.advance(1_000);
     const session = await connected;
     expect(told.reconnected).toEqual([{ slot: 0, failures: 3, session }]);
+    await world.clock.advance(5_000);
     world.network.refuseDials = true;
     (await server.session()).destroy();
     await world.clock.advance(500);
     expect(told.reconnecting.slice(3).map(({ failures }) => failures)).toEqual([0, 1, 2]);
     expect(told.gaveUp).toEqual([]);
+  });
+
+  it('70. that takes connections only to drop them is one that fails: waits grow, until the attempts are used up', async () => {
+    const world = new MemoryWorld();
+    await world.server(lines, new Recorder<string>({ onOpen: (session) => session.destroy() }));
+    const client = world.client(lines, new Recorder<string>(), withReconnect({ attempts: 5, random: () => 0.5 }));
+    const told = watch(client);
+    await client.connect();
+    await world.clock.advance(60_000);
+    expect(told.reconnecting.map(({ failures, delayMs }) => [failures, delayMs])).toEqual([
+      [1, 150],
+      [2, 300],
+      [3, 600],
+      [4, 1_200],
+    ]);
+    expect(told.gaveUp).toMatchObject([{ failures: 5, error: { code: 'RECONNECT_EXHAUSTED' } }]);
+    expect(client.stats()).toMatchObject({ totalSessions: 5, openSessions: 0 });
+  });
+
+  it('70. that has sent a package, or that this side leaves, has not failed', async () => {
+    const world = new MemoryWorld();
+    const server = new Recorder<string>({
+      onOpen: (session) => {
+        if (server.sessions.length > 3) return;
+        session.send('no room');
+        session.end();
+      },
+    });
+    await world.server(lines, server);
+    const heard = new Recorder<string>();
+    const client = world.client(lines, heard, withReconnect({ attempts: 2, random: () => 0.5 }));
+    const told = watch(client);
+    await client.connect();
+    await world.clock.advance(2_000);
+    expect(heard.packages).toEqual(['no room', 'no room', 'no room']);
+    void client.pick().close();
+    await world.clock.advance(2_000);
+    expect(told.reconnecting.map(({ failures, delayMs }) => [failures, delayMs])).toEqual(Array(4).fill([0, 150]));
+    expect([client.sessions.size, told.gaveUp]).toEqual([1, []]);
   });
 
   it('71. that was restarted in order is found again, over real sockets', async () => {
@@ -169,6 +210,7 @@ describe('a server that is down', () => {
     const told = watch(client);
     await client.connect();
     const address = first.localAddress.text;
+    await clock.advance(5_000);
     await first.close();
     await heard.until('close');
     expect(heard.reasons[0]).toMatchObject({ code: 'PEER_CLOSED', by: 'peer', error: undefined });

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { PorticoError } from '../../src/base/errors.ts';
 import type { ReconnectInfo } from '../../src/endpoint/client.ts';
 import {
+  withClock,
   withHandshakeTimeoutMs,
   withLocalAddress,
   withMaxSessions,
@@ -12,6 +13,7 @@ import {
   withTls,
 } from '../../src/endpoint/options.ts';
 import { closeCodeOf } from '../../src/session/close-reason.ts';
+import { VirtualClock } from '../../src/testing/virtual-clock.ts';
 import { makeCertificates, type TestCertificates } from '../helpers/certificates.ts';
 import { frame, openFiles, openHandles, pattern, until } from '../helpers/raw-peer.ts';
 import { useScene } from '../helpers/scene.ts';
@@ -119,25 +121,30 @@ describe('61 a silent TLS client', () => {
 
   it('61 that sends its ClientHello byte by byte is closed as well, however busy it looks', async () => {
     const { server } = certificates;
-    const echo = await scene.server(withTls({ cert: server.cert, key: server.key }), withHandshakeTimeoutMs(150));
+    const clock = new VirtualClock();
+    const echo = await scene.server(withTls({ cert: server.cert, key: server.key }), withClock(clock));
     const peer = await scene.peer(echo);
-    const record = Buffer.from([0x16, 3, 1, 0x3f, 0xff, 1, 0, 0x3f, 0xfb, 3, 3]);
-    await peer.send(record);
-    const drip = setInterval(() => peer.pour(Buffer.of(0)), 5);
-    scene.atEnd(() => clearInterval(drip));
-    await until(() => echo.lost.length === 1, 'the handshake to be given up', 2000);
-    expect(echo.lost[0]).toMatchObject({ code: 'HANDSHAKE_TIMEOUT' });
+    await peer.send(Buffer.from([0x16, 3, 1, 0x3f, 0xff, 1, 0, 0x3f, 0xfb, 3, 3]));
+    for (let count = 0; count < 99; count++) {
+      await peer.send(Buffer.of(0));
+      await clock.advance(100);
+    }
+    expect(echo.lost).toEqual([]);
+    await clock.advance(110);
+    expect(echo.lost).toMatchObject([{ name: 'PeerError', code: 'HANDSHAKE_TIMEOUT' }]);
     await peer.closed();
   });
 
   it('61 counts against the limits until it is gone, and no longer', async () => {
     const { server, ca } = certificates;
-    const echo = await scene.server(withTls({ cert: server.cert, key: server.key }), withHandshakeTimeoutMs(150), withMaxSessions(1));
+    const clock = new VirtualClock();
+    const echo = await scene.server(withTls({ cert: server.cert, key: server.key }), withClock(clock), withMaxSessions(1));
     await scene.peer(echo);
     const refused = await scene.peer(echo);
     await refused.closed();
     expect(echo.refused).toEqual(['max-sessions']);
-    await until(() => echo.lost.length === 1, 'the handshake to be given up', 2000);
+    await clock.advance(10_010);
+    expect(echo.lost).toHaveLength(1);
     await scene.client(echo, withTls({ ca: ca.cert }));
   });
 });

@@ -179,6 +179,28 @@ describe('configure() while the session lives', () => {
     expect([special.packages, listener.packages]).toEqual([['hi'], ['hello']]);
   });
 
+  it('in newSession a pause holds until resume, and takes a resume back', async () => {
+    const listener = new Recorder<string>();
+    let isFirst = true;
+    const server = await tcpServer(line, listener, [], (session) => {
+      session.pause();
+      if (!isFirst) session.resume();
+      isFirst = false;
+    });
+    const paused = await RawPeer.connect(server);
+    const session = await listener.session();
+    paused.write('held\n');
+    const other = await RawPeer.connect(server);
+    other.write('not held\n');
+    await listener.until('message');
+    await settle();
+    expect(listener.packages).toEqual(['not held']);
+    expect(session.connection.bytesRead).toBe(0);
+    session.resume();
+    await listener.until('message', 2);
+    expect(listener.packages).toEqual(['not held', 'held']);
+  });
+
   it('after the close it does no harm', async () => {
     const listener = new Recorder<string>();
     const server = await tcpServer(line, listener);

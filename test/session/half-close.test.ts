@@ -149,6 +149,54 @@ describe("the peer's FIN", () => {
   });
 });
 
+describe('a pause when the peer has finished', () => {
+  it('lasts as long as the program likes, and no package is lost', async () => {
+    const world = new MemoryWorld();
+    const listener = new Recorder<string>({
+      onMessage: (session, text) => {
+        if (text === '0') session.pause();
+      },
+    });
+    await world.server(line, listener, [withDrainTimeoutMs(1_000)]);
+    const client = await world.connect(line, new Recorder<string>(), withDrainTimeoutMs(1_000_000));
+    await client.writeBytes(Buffer.from('0\n1\n2\n'));
+    client.end();
+    const session = await listener.session();
+    await world.clock.advance(100_000);
+    expect([session.state, listener.packages]).toEqual(['open', ['0']]);
+    session.resume();
+    expect(await session.closed).toMatchObject({ code: 'PEER_CLOSED', truncatedBytes: 0 });
+    expect(listener.packages).toEqual(['0', '1', '2']);
+  });
+
+  it('that came first is told of nothing until it is over', async () => {
+    const listener = new Recorder<string>();
+    const server = await tcpServer(line, listener, [withDrainTimeoutMs(20)]);
+    const peer = await RawPeer.connect(server);
+    const session = await listener.session();
+    session.pause();
+    peer.socket.end('0\n1\n');
+    await settle(50);
+    expect([session.state, listener.packages]).toEqual(['open', []]);
+    session.resume();
+    expect(await session.closed).toMatchObject({ code: 'PEER_CLOSED', truncatedBytes: 0 });
+    expect(listener.packages).toEqual(['0', '1']);
+  });
+
+  it('is not had by a handler that never settles: what it kept from being handled is counted', async () => {
+    const world = new MemoryWorld();
+    const listener = new Recorder<string>({ onMessage: () => new Promise(() => {}) });
+    await world.server(line, listener, [withDrainTimeoutMs(1_000)]);
+    const client = await world.connect(line, new Recorder<string>());
+    client.send('never');
+    client.send('unseen');
+    client.end();
+    const session = await listener.session();
+    await world.finish(session.closed);
+    expect(await session.closed).toMatchObject({ code: 'PEER_CLOSED', truncatedBytes: 7 });
+  });
+});
+
 describe('withHalfOpen(true)', () => {
   it('calls onEnd once behind the last package, and the session can send until it is closed here', async () => {
     const listener = new Recorder<string>({ onMessage: () => settle(2) });

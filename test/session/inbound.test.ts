@@ -114,10 +114,10 @@ describe('close()', () => {
     peer.write('0\n1\n2\n');
     await listener.until('message');
     const session = await listener.session();
-    const closing = session.close();
+    void session.close();
     peer.socket.end('3\n');
     gate.resolve();
-    await closing;
+    await session.closed;
     expect(listener.packages).toEqual(['0']);
     expect(listener.events).toEqual(['open', 'message', 'close']);
     expect(session.stats().bufferedBytes).toBe(0);

@@ -27,11 +27,12 @@ it('waits for a handler that runs in the pool when its session closes, and calls
   const session = await world.connect(lines, new Recorder<string>());
   session.send('x');
   await server.until('message');
-  const closed = (await server.session()).close();
+  const closing = await server.session();
+  void closing.close();
   await settle();
   expect(server.events).toEqual(['open', 'message']);
   gate.resolve();
-  await closed;
+  await closing.closed;
   expect(server.events).toEqual(['open', 'message', 'handled', 'close']);
 });
 

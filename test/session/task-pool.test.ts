@@ -58,6 +58,35 @@ describe('the bound on running tasks', () => {
 });
 
 describe('the bound on waiting tasks', () => {
+  it('holds for callers that wait for room too: one more is refused, and whoever waits is served', async () => {
+    const pool = makePool({ concurrency: 1, maxQueue: 1, maxWaiting: 2 });
+    const held = new HeldTasks();
+    const names = ['runs', 'queued', 'waits', 'waits too'];
+    const results = Promise.all(names.map((name) => pool.run(held.task(name))));
+    expect(await rejection(pool.run(held.task('late')))).toMatchObject({
+      code: 'TASK_REJECTED',
+      message: expect.stringContaining('at most 2 callers'),
+    });
+    expect([pool.refused, pool.queued]).toEqual([1, 1]);
+    for (const name of names) await held.end(name);
+    expect(await results).toEqual(names);
+    expect(held.begun).toEqual(names);
+    expect(await pool.run(() => 'room again')).toBe('room again');
+  });
+
+  it('has one promise of room, whoever asks for it', async () => {
+    const pool = makePool({ concurrency: 1, maxQueue: 0 });
+    const held = new HeldTasks();
+    const done = pool.run(held.task('runs'));
+    const [first, second] = [pool.whenRoom(), pool.whenRoom()];
+    expect(first).toBe(second);
+    await nextTurn();
+    await held.end('runs');
+    await first;
+    await done;
+    expect(pool.whenRoom()).not.toBe(first);
+  });
+
   it.each(['reject', 'drop'] as const)('refuses one task more than fits with the policy %s, and counts it', async (overflow) => {
     const pool = makePool({ concurrency: 2, maxQueue: 3, overflow });
     const held = new HeldTasks();

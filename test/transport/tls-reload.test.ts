@@ -2,10 +2,11 @@ import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { withTls, withTlsReloadMs } from '../../src/endpoint/options.ts';
+import { withClock, withTls, withTlsReloadMs } from '../../src/endpoint/options.ts';
+import { VirtualClock } from '../../src/testing/virtual-clock.ts';
 import { type TlsOptions, tlsFiles } from '../../src/transport/tls-options.ts';
 import { type KeyPair, makeCertificates, type TestCertificates } from '../helpers/certificates.ts';
-import { openHandles, until } from '../helpers/raw-peer.ts';
+import { until } from '../helpers/raw-peer.ts';
 import { type EchoServer, useScene } from '../helpers/scene.ts';
 import { rejectionOf } from '../helpers/thrown.ts';
 
@@ -123,16 +124,24 @@ describe('reloadTls', () => {
 describe('withTlsReloadMs', () => {
   it('looks again by itself, reports a broken file as an error event, and recovers', async () => {
     await install(certificates.serverA);
-    const echo = await scene.server(withTls(tlsFiles({ certFile, keyFile })), withTlsReloadMs(20));
+    const clock = new VirtualClock();
+    const echo = await scene.server(withTls(tlsFiles({ certFile, keyFile })), withClock(clock), withTlsReloadMs(60_000));
     const before = await scene.client(echo, withTls({ ca: certificates.ca.cert, serverName: 'a.test' }));
     await writeFile(certFile, 'junk');
-    await until(() => echo.troubles.length >= 2, 'the error event', 3000);
+    await clock.advance(59_000);
+    expect(echo.troubles).toEqual([]);
+    for (const count of [1, 2]) {
+      await clock.advance(60_000);
+      await until(() => echo.troubles.length === count, 'the error event');
+    }
     expect(echo.troubles[0]).toMatchObject({ name: 'ConfigError', code: 'INVALID_TLS' });
     expect(await subjectNow(echo)).toBe('server-a.test');
     await install(certificates.serverB);
     let subject: string | undefined;
-    const end = performance.now() + 3000;
-    while (subject !== 'server-b.test' && performance.now() < end) subject = await subjectNow(echo);
+    for (let look = 0; look < 20 && subject !== 'server-b.test'; look++) {
+      await clock.advance(60_000);
+      subject = await subjectNow(echo);
+    }
     expect(subject).toBe('server-b.test');
     before.session.send(Buffer.from('still here'));
     expect(await before.watch.textsIn(1)).toEqual(['still here']);
@@ -140,19 +149,19 @@ describe('withTlsReloadMs', () => {
 
   it('ends with the server', async () => {
     let reads = 0;
+    const clock = new VirtualClock();
     const echo = await scene.server(
       withTls(() => {
         reads++;
         return certificates.server;
       }),
-      withTlsReloadMs(5),
+      withClock(clock),
+      withTlsReloadMs(1_000),
     );
-    await until(() => reads >= 3, 'three looks', 3000);
+    await clock.advance(2_100);
+    expect(reads).toBe(3);
     await echo.server.stopAccepting();
-    const after = reads;
-    const end = performance.now() + 40;
-    await until(() => performance.now() > end, 'some periods to pass');
-    expect(reads).toBeLessThanOrEqual(after);
-    expect(openHandles()).toBeGreaterThan(0);
+    await clock.advance(10_000);
+    expect(reads).toBe(3);
   });
 });

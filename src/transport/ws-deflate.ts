@@ -8,8 +8,8 @@ export function deflateOptions(deflate: WsDeflate | undefined): PerMessageDeflat
   return {
     threshold: thresholdBytes,
     concurrencyLimit: concurrency,
-    serverNoContextTakeover: !contextTakeover,
-    clientNoContextTakeover: !contextTakeover,
+    // `false` would refuse a peer that asks for none.
+    ...(contextTakeover ? {} : { serverNoContextTakeover: true, clientNoContextTakeover: true }),
     zlibDeflateOptions: { level, memLevel },
   };
 }

@@ -141,15 +141,15 @@ function summary(cases: Cases): string {
   return cases.length === 0 ? '' : `${cases.length - failuresOf(Object.fromEntries(cases)).length} of ${cases.length}`;
 }
 
+/** One line for all cases with the same verdict for the same reason. */
 function others(runs: readonly Run[]): string[] {
-  const cases = new Map<string, Set<string>>();
+  const lines = new Map<string, Set<string>>();
   for (const [number, verdict] of runs.flatMap((run) => Object.entries(run.cases))) {
-    if (verdict !== 'OK') cases.set(number, (cases.get(number) ?? new Set()).add(verdict));
-  }
-  const sorted = [...cases.keys()].sort(compareCases);
-  if (sorted.length === 0) return ['None.'];
-  return sorted.map((number) => {
+    if (verdict === 'OK') continue;
     const why = REASONS.find(([prefix]) => number === prefix || number.startsWith(`${prefix}.`))?.[1] ?? 'No reason is known.';
-    return `- ${number} ${[...(cases.get(number) ?? [])].join(', ')}. ${why}`;
-  });
+    const line = `${verdict}. ${why}`;
+    lines.set(line, (lines.get(line) ?? new Set()).add(number));
+  }
+  if (lines.size === 0) return ['None.'];
+  return [...lines].map(([line, numbers]) => `- ${[...numbers].sort(compareCases).join(', ')}: ${line}`);
 }

@@ -35,7 +35,7 @@ class Wstest {
     const python = path.join(folder, 'bin/python');
     const args = [`PYTHONUSERBASE=${folder}`, python, path.join(folder, 'bin/wstest'), '-m', mode, '-s', file];
     // It needs no web server of its own.
-    this.tool = new Tool('env', mode === 'fuzzingserver' ? [...args, '-w', '0'] : args);
+    this.tool = new Tool('env', mode === 'fuzzingserver' ? [...args, '-u', '0'] : args);
     scene.atEnd(async () => {
       this.tool.stop();
       await this.tool.exited();
@@ -59,12 +59,13 @@ export async function testServer(scene: Scene, url: string, cases: readonly stri
 }
 
 /**
- * Runs cases against an echo client. `visit` connects to a URL, echoes until the other side closes, and resolves with the texts that
- * came.
+ * Runs cases against an echo client, several at a time. `visit` connects to a URL, echoes until the other side closes, and resolves
+ * with the texts that came.
  */
 export async function testClient(
   scene: Scene,
   cases: readonly string[],
+  laneCount: number,
   visit: (url: string) => Promise<readonly string[]>,
 ): Promise<Results> {
   const port = await freePort();
@@ -74,13 +75,12 @@ export async function testClient(
   await listening(port);
   const [count] = await visit(`${url}/getCaseCount`);
   const numbers = Array.from({ length: Number(count) }, (_, index) => index + 1);
-  // The suite keeps most connections for another second, so many cases run at a time.
   const lane = async (): Promise<void> => {
     for (let number = numbers.shift(); number !== undefined; number = numbers.shift()) {
       await visit(`${url}/runCase?case=${number}&agent=${agent}`);
     }
   };
-  await Promise.all(Array.from({ length: 16 }, lane));
+  await Promise.all(Array.from({ length: laneCount }, lane));
   await visit(`${url}/updateReports?agent=${agent}`);
   return wstest.results();
 }
@@ -100,12 +100,20 @@ async function listening(port: number): Promise<void> {
   await until(() => isListening, 'wstest to listen');
 }
 
-/** One that was free just now: the suite does not tell which one it was given. */
+/**
+ * One that was free just now: the suite does not tell which one it was given. Below those that the system gives to clients, where a
+ * client that knocks could meet itself.
+ */
 async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('expected a port');
-  return address.port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }

@@ -6,7 +6,6 @@ import { FastBuffer } from '../base/fast-buffer.ts';
 import { tcpAddress, unixAddress } from './address.ts';
 import { BaseConnection } from './base-connection.ts';
 import type { Address, TlsInfo } from './connection.ts';
-import { type WriteOwner, writeDirect } from './direct-write.ts';
 import { installStaticRead } from './static-read.ts';
 
 /** A socket knows its connection through this, so that its listeners can be shared functions instead of closures. */
@@ -22,7 +21,7 @@ interface KnownFacts {
 }
 
 /** A TCP, TLS or Unix socket. Sockets MUST be made with `allowHalfOpen`. */
-export class TcpConnection extends BaseConnection implements WriteOwner {
+export class TcpConnection extends BaseConnection {
   readonly raw: Socket;
   readonly localAddress: Address;
   readonly remoteAddress: Address;
@@ -31,8 +30,6 @@ export class TcpConnection extends BaseConnection implements WriteOwner {
   readonly #secured: Secured | undefined;
   #readPath: 'static' | 'chunk';
   #error: Error | undefined;
-  /** Of a write past the stream that was not taken at once. */
-  #pendingBytes = 0;
 
   /**
    * `reads`: 'shared' = the socket was made with `onread` and the shared buffer; 'install' = try to make it so; 'chunk' = leave
@@ -106,11 +103,6 @@ export class TcpConnection extends BaseConnection implements WriteOwner {
     const socket = this.raw;
     const last = chunks.length - 1;
     const secured = this.#secured;
-    if (secured === undefined) {
-      const result = writeDirect(socket, chunks, this);
-      if (result === 'pending') this.#pendingBytes = sizeOf(chunks);
-      if (result !== 'refused') return;
-    }
     secured?.begin(chunks);
     if (last > 0) socket.cork();
     for (let index = 0; index <= last; index++) {
@@ -123,7 +115,7 @@ export class TcpConnection extends BaseConnection implements WriteOwner {
   }
 
   protected unsentBytes(): number {
-    return this.raw.writableLength + this.#pendingBytes;
+    return this.raw.writableLength;
   }
 
   /** TLS reports what it has encrypted only in the next tick. */
@@ -166,12 +158,7 @@ export class TcpConnection extends BaseConnection implements WriteOwner {
   }
 
   socketDrained(): void {
-    if (this.unsentBytes() === 0) this.onSent();
-  }
-
-  onWriteTaken(): void {
-    this.#pendingBytes = 0;
-    this.socketDrained();
+    if (this.raw.writableLength === 0) this.onSent();
   }
 
   socketFailed(error: Error): void {
@@ -183,12 +170,6 @@ export class TcpConnection extends BaseConnection implements WriteOwner {
   socketClosed(): void {
     this.onClosed(this.#error === undefined ? undefined : transportError(this.#error));
   }
-}
-
-export function sizeOf(chunks: readonly Uint8Array[]): number {
-  let size = 0;
-  for (const chunk of chunks) size += chunk.length;
-  return size;
 }
 
 /** What a connection has to know of its TLS socket. */
@@ -210,7 +191,8 @@ class Secured {
 
   begin(chunks: readonly Uint8Array[]): void {
     this.#takenBefore = takenBelowTls(this.#socket);
-    this.#batchBytes = sizeOf(chunks);
+    this.#batchBytes = 0;
+    for (const chunk of chunks) this.#batchBytes += chunk.length;
   }
 
   /** What is taken is a little more than what was given, because it is encrypted. */

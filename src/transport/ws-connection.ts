@@ -1,14 +1,12 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Attributes } from '../base/attributes.ts';
-import type { ByteWriter } from '../base/byte-writer.ts';
+import { ByteWriter } from '../base/byte-writer.ts';
 import { publish } from '../base/diagnostics.ts';
-import { PeerError, TransportError } from '../base/errors.ts';
+import { PeerError, StateError, TransportError } from '../base/errors.ts';
 import { BaseConnection } from './base-connection.ts';
-import type { Address, CloseNotice, ConnectionSink, SendLimits, SendReceipt, TlsInfo } from './connection.ts';
-import { type WriteOwner, writeDirect } from './direct-write.ts';
-import { handleOf, numberIn, sizeOf, takenBelowTls, tlsInfo, transportError } from './tcp-connection.ts';
-import { beginApart, cancelApart, endApart } from './ws-encoding.ts';
+import type { Address, ConnectionSink, SendLimits, SendReceipt, TlsInfo } from './connection.ts';
+import { handleOf, numberIn, takenBelowTls, tlsInfo, transportError } from './tcp-connection.ts';
 import { cutReason, isSendableStatus, limitOf, wsPeerError } from './ws-errors.ts';
 import { COPY_BYTES, FrameGatherer, sharedFrame } from './ws-frames.ts';
 import { WsIntake, type WsIntakeOwner } from './ws-intake.ts';
@@ -21,6 +19,10 @@ const MAX_PONGS = 32;
 const UNSUPPORTED_DATA = 1003;
 const INTERNAL_ERROR = 1011;
 const NORMAL = 1000;
+
+/** Where packages are encoded, one below the other when a PkgHandler sends from inside `write`. */
+const writers: ByteWriter[] = [];
+let depth = 0;
 
 /** What is known of a connection when its handshake is done. */
 export interface WsConnectionFacts {
@@ -37,7 +39,7 @@ type ConnectionSocket = Socket & { [kConnection]?: WsConnection };
  * A WebSocket. `ws` reads frames and does the closing handshake; frames are made here, so that all messages of a turn leave in one
  * write, unless they are compressed.
  */
-export class WsConnection extends BaseConnection implements WsSocketOwner, WsIntakeOwner, WriteOwner {
+export class WsConnection extends BaseConnection implements WsSocketOwner, WsIntakeOwner {
   readonly kind = 'message';
   readonly raw: Socket;
   readonly localAddress: Address;
@@ -63,9 +65,6 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
   #pongs = 0;
   #nextPong: Buffer | undefined;
   #error: Error | undefined;
-  #closeNotice: CloseNotice | undefined;
-  /** Of a write past the stream that was not taken at once. */
-  #pendingBytes = 0;
 
   constructor(ws: WsSocket, socket: Socket, settings: WsSettings, facts: WsConnectionFacts) {
     super();
@@ -134,9 +133,10 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
       super.cancelPackage();
       return;
     }
-    const writer = cancelApart();
-    writer?.cancelPackage();
-    writer?.reuse();
+    if (depth === 0) return;
+    const writer = endApart();
+    writer.cancelPackage();
+    writer.reuse();
   }
 
   override endPackage(receipt?: SendReceipt): boolean {
@@ -190,14 +190,6 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
     }
     const { bytes } = frames;
     const chunks = frames.take(this.#onWritten !== undefined);
-    if (this.#onWritten === undefined) {
-      const result = writeDirect(socket, chunks, this);
-      if (result === 'pending') this.#pendingBytes = bytes;
-      if (result !== 'refused') {
-        frames.release(result === 'taken');
-        return;
-      }
-    }
     const last = chunks.length - 1;
     this.#beginBatch(bytes);
     if (last > 0) socket.cork();
@@ -214,12 +206,7 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
   }
 
   protected unsentBytes(): number {
-    return this.#frames === undefined ? this.#ws.bufferedAmount : this.raw.writableLength + this.#pendingBytes;
-  }
-
-  onWriteTaken(): void {
-    this.#pendingBytes = 0;
-    this.socketDrained();
+    return this.#frames === undefined ? this.#ws.bufferedAmount : this.raw.writableLength;
   }
 
   /** Everything that was written has been taken, perhaps. */
@@ -350,10 +337,6 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
     this.#error ??= error;
   }
 
-  protected override noteClose(notice: CloseNotice | undefined): void {
-    this.#closeNotice = notice;
-  }
-
   protected sendEnd(): void {
     const ws = this.#ws;
     this.#isClosedHere = true;
@@ -364,12 +347,13 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
       this.#hangUp();
       return;
     }
-    const { status, text } = this.#closeNotice ?? { status: NORMAL, text: '' };
+    const { status, text } = this.closeNotice ?? { status: NORMAL, text: '' };
     ws.sendClose(isSendableStatus(status) ? status : INTERNAL_ERROR, cutReason(text));
   }
 
-  /** `ws` ends the socket when both close frames have gone their way. */
-  protected sendClose(): void {}
+  protected sendClose(): void {
+    // `ws` ends the socket when both close frames have gone their way.
+  }
 
   protected sendAbort(error: TransportError | undefined): void {
     this.#error ??= error;
@@ -379,6 +363,25 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
     if (this.tls !== undefined || this.remoteAddress.family === 'unix' || socket.writableEnded) socket.destroy();
     else socket.resetAndDestroy();
   }
+}
+
+function beginApart(): ByteWriter {
+  const writer = writers[depth] ?? new ByteWriter();
+  writers[depth++] = writer;
+  writer.beginPackage();
+  return writer;
+}
+
+function endApart(): ByteWriter {
+  const writer = depth === 0 ? undefined : writers[--depth];
+  if (writer === undefined) throw new StateError('WRONG_STATE', 'endPackage: expected a beginPackage before it');
+  return writer;
+}
+
+function sizeOf(chunks: readonly Uint8Array[]): number {
+  let size = 0;
+  for (const chunk of chunks) size += chunk.length;
+  return size;
 }
 
 function socketOnDrain(this: ConnectionSocket): void {

@@ -214,7 +214,7 @@ describe('a session that is lost', () => {
     const world = new MemoryWorld();
     const server = new Recorder<string>();
     await world.server(lines, server);
-    const client = world.client(lines, new Recorder<string>(), withReconnect({}));
+    const client = world.client(lines, new Recorder<string>(), withReconnect({ random: () => 0.5 }));
     const fail = (): never => {
       throw new Error('listener');
     };

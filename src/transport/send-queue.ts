@@ -115,6 +115,13 @@ export class SendQueue {
   }
 }
 
+/** The bytes of chunks that belong together. */
+export function sizeOf(chunks: readonly Uint8Array[]): number {
+  let size = 0;
+  for (const chunk of chunks) size += chunk.length;
+  return size;
+}
+
 /** Many small chunks as one; others as they are. */
 export function compact(chunks: readonly Uint8Array[], size: number): readonly Uint8Array[] {
   return chunks.length > MAX_CHUNKS && size <= 2 * TAKE_BYTES ? [Buffer.concat(chunks, size)] : chunks;

@@ -5,6 +5,7 @@ import { joinedPeerBytes, joinPeer, splitPeer } from '../base/peer-header.ts';
 import { tcpAddress } from './address.ts';
 import { BaseConnection } from './base-connection.ts';
 import type { Address, SendReceipt } from './connection.ts';
+import { sizeOf } from './send-queue.ts';
 import type { PeerNode } from './udp-peers.ts';
 import { isTooLarge, maxDatagramBytes, type UdpSender, type UdpSocket } from './udp-socket.ts';
 
@@ -384,10 +385,4 @@ export class UdpClientConnection extends UdpConnection {
   }
 
   protected over(): void {}
-}
-
-function sizeOf(chunks: readonly Uint8Array[]): number {
-  let size = 0;
-  for (const chunk of chunks) size += chunk.length;
-  return size;
 }

@@ -6,6 +6,7 @@ import { publish } from '../base/diagnostics.ts';
 import { PeerError, StateError, TransportError } from '../base/errors.ts';
 import { BaseConnection } from './base-connection.ts';
 import type { Address, ConnectionSink, SendLimits, SendReceipt, TlsInfo } from './connection.ts';
+import { sizeOf } from './send-queue.ts';
 import { handleOf, numberIn, takenBelowTls, tlsInfo, transportError } from './tcp-connection.ts';
 import { cutReason, isSendableStatus, limitOf, wsPeerError } from './ws-errors.ts';
 import { COPY_BYTES, FrameGatherer, sharedFrame } from './ws-frames.ts';
@@ -376,12 +377,6 @@ function endApart(): ByteWriter {
   const writer = depth === 0 ? undefined : writers[--depth];
   if (writer === undefined) throw new StateError('WRONG_STATE', 'endPackage: expected a beginPackage before it');
   return writer;
-}
-
-function sizeOf(chunks: readonly Uint8Array[]): number {
-  let size = 0;
-  for (const chunk of chunks) size += chunk.length;
-  return size;
 }
 
 function socketOnDrain(this: ConnectionSocket): void {

@@ -16,7 +16,6 @@ export class WsTransport implements Transport {
   readonly #client: WsClientSettings;
 
   constructor(settings: Partial<WsServerSettings & WsClientSettings> = {}) {
-    keepFreedMemory();
     const wheel = wheelOf(settings.clock);
     this.#server = { ...WS_SERVER_DEFAULTS, wheel, maxPackageBytes: MAX_PACKAGE_BYTES, ...settings };
     this.#client = { ...WS_CLIENT_DEFAULTS, wheel, maxPackageBytes: MAX_PACKAGE_BYTES, ...settings };
@@ -24,12 +23,14 @@ export class WsTransport implements Transport {
   }
 
   async listen(address: string, sink: AcceptorSink): Promise<WsAcceptor> {
+    keepFreedMemory();
     await canReadStatically();
     const { httpServer } = this.#server;
     return httpServer === undefined ? WsAcceptor.listen(address, this.#server, sink) : WsAcceptor.attach(httpServer, this.#server, sink);
   }
 
   async dial(address: string, options: { readonly signal: AbortSignal }): Promise<Connection> {
+    keepFreedMemory();
     await canReadStatically();
     const isUrl = /^wss?(?:\+unix)?:/.test(address);
     const plain = address.startsWith('unix:') ? `${this.name}+${address}` : `${this.name}://${address}/`;

@@ -1,6 +1,4 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
@@ -10,7 +8,6 @@ import {
   importsOfAll,
   LAYERS,
   looseTypes,
-  mayImport,
   ruleOf,
   rulesAsText,
   type Sources,
@@ -125,60 +122,6 @@ describe('AGENTS.md', () => {
     expect(commands.filter((name) => name !== 'install' && scripts[name] === undefined)).toEqual([]);
   });
 });
-
-describe('biome.json', () => {
-  it('restricts the same imports as the table', () => {
-    const rows = Object.keys(IMPORT_RULES);
-    const targets = [...rows.filter((row) => row !== 'index.ts').map((row) => `${row}/some.ts`), 'transport/connection.ts'];
-    const probes = new Map(
-      rows.map((row) => {
-        const file = row === 'index.ts' ? row : `${row}/probe.ts`;
-        return [file, targets.map((target) => `import type {} from '${relativeTo(file, target)}';\n`).join('')];
-      }),
-    );
-    const expected = [...probes].flatMap(([file, text]) =>
-      importsOf(file, text).flatMap(({ target, line }) =>
-        target !== undefined && !mayImport(file, target) ? [`${file}:${line} ${target}`] : [],
-      ),
-    );
-    const flagged = restrictedByBiome(probes).map(([file, line]) => `${file}:${line} ${targets[line - 1]}`);
-    expect(flagged.sort()).toEqual(expected.sort());
-  });
-});
-
-function relativeTo(file: string, target: string): string {
-  const relative = path.posix.relative(path.posix.dirname(file), target);
-  return relative.startsWith('.') ? relative : `./${relative}`;
-}
-
-/** Runs Biome with this repository's rules over a made-up src; answers where it forbids an import. */
-function restrictedByBiome(files: Sources): [file: string, line: number][] {
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'portico-biome-'));
-  try {
-    const { linter, overrides } = readJson<{ linter: object; overrides: object[] }>('biome.json');
-    writeFileSync(path.join(folder, 'biome.json'), JSON.stringify({ linter, overrides }));
-    for (const [file, text] of files) {
-      mkdirSync(path.dirname(path.join(folder, 'src', file)), { recursive: true });
-      writeFileSync(path.join(folder, 'src', file), text);
-    }
-    const report = runBiome(['lint', '--only=style/noRestrictedImports', '--max-diagnostics=none', '--reporter=json', '.'], folder);
-    const { diagnostics } = JSON.parse(report) as { diagnostics: { location: { path: string; start: { line: number } } }[] };
-    return diagnostics.map(({ location }) => [toPosix(location.path).replace(/^src\//, ''), location.start.line]);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-}
-
-function runBiome(args: readonly string[], cwd: string): string {
-  const biome = path.join(root, 'node_modules/@biomejs/biome/bin/biome');
-  try {
-    return execFileSync(process.execPath, [biome, ...args], { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-  } catch (thrown) {
-    // Exit code 1 is how Biome says that it found something.
-    if (thrown instanceof Error && 'stdout' in thrown) return String(thrown.stdout);
-    throw thrown;
-  }
-}
 
 describe('the checks themselves can fail', () => {
   const rules = { low: [], high: ['low', 'mid/contract.ts'], mid: ['low'] };

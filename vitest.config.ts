@@ -48,7 +48,7 @@ const test: Suite = {
 };
 const suites: Readonly<Record<string, Suite>> = {
   test,
-  fallback: { ...test, env: { PORTICO_STATIC_READ: '0', PORTICO_UDP_DIRECT: '0' } },
+  fallback: { ...test, env: { PORTICO_STATIC_READ: '0', PORTICO_UDP_DIRECT: '0', PORTICO_DIRECT_WRITE: '0' } },
   long: { include: all, exclude: ['test/interop/**', 'test/e2e/**'], testTimeout: 600_000, env: { PORTICO_LONG: '1' } },
   interop: { include: ['test/interop/**/*.test.ts'], testTimeout: 60_000 },
   e2e: { include: ['test/e2e/**/*.test.ts'], testTimeout: 60_000 },

@@ -332,7 +332,7 @@ export abstract class BaseConnection extends ReceivingConnection implements Conn
   close(notice?: CloseNotice): void {
     if (this.isClosing || this.isClosed) return;
     this.isClosing = true;
-    this.closeNotice = notice;
+    this.noteClose(notice);
     this.held?.clear();
     // The peer's end must be seen, so reading goes on; onBytes throws the bytes away.
     if (this.isPaused) this.sendResume();

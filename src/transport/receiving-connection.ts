@@ -40,8 +40,6 @@ export abstract class ReceivingConnection {
   protected held: HeldInput | undefined;
   protected isClosing = false;
   protected isClosed = false;
-  /** What `close` was given for the peer, for `sendEnd`. */
-  protected closeNotice: CloseNotice | undefined;
 
   // --- what a subclass does ---
 
@@ -52,6 +50,8 @@ export abstract class ReceivingConnection {
   protected abstract unsentBytes(): number;
   protected abstract sendPause(): void;
   protected abstract sendResume(): void;
+  /** What `close` was given for the peer; `sendEnd` follows. */
+  protected noteClose(_notice: CloseNotice | undefined): void {}
   /** The end of the stream, behind everything sent. */
   protected abstract sendEnd(): void;
   /** Ends the connection when both directions have ended; called after `sendEnd`. */

@@ -1,5 +1,6 @@
 import { connect, createServer, Socket } from 'node:net';
 import { neverReference } from '../base/byte-writer.ts';
+import { forbidDirectWrite, observeWrite, writeDirect } from './direct-write.ts';
 
 /**
  * One read buffer for all sockets of the process. Normally Node allocates 64 KiB for each read and shrinks it; with `onread` it
@@ -71,12 +72,14 @@ export function canReadStatically(): Promise<boolean> {
   if (!isStaticReadAllowed() || symbols === undefined) return Promise.resolve(false);
   selfTest ??= testStaticRead().then((works) => {
     hasPassed = works;
+    if (!works) forbidDirectWrite();
     return works;
   });
   return selfTest;
 }
 
 const TEST_BYTES = Buffer.from('portico');
+const MORE_BYTES = Buffer.from(' writes');
 const TEST_TIMEOUT_MS = 1000;
 
 function testStaticRead(): Promise<boolean> {
@@ -92,7 +95,7 @@ function testStaticRead(): Promise<boolean> {
         if (socket.read() !== null) finish(false);
       });
       socket.on('error', () => finish(false));
-      socket.on('end', () => finish(isInstalled && received === TEST_BYTES.toString('latin1')));
+      socket.on('end', () => finish(isInstalled && received === `${TEST_BYTES}${MORE_BYTES}`));
     });
     const timer = setTimeout(() => finish(false), TEST_TIMEOUT_MS);
     let client: Socket | undefined;
@@ -106,9 +109,13 @@ function testStaticRead(): Promise<boolean> {
     server.listen(0, '127.0.0.1', () => {
       const address = server.address();
       if (address === null || typeof address === 'string') return finish(false);
-      client = connect(address.port, '127.0.0.1');
-      client.on('error', () => finish(false));
-      client.end(TEST_BYTES);
+      const socket = connect(address.port, '127.0.0.1', () => {
+        observeWrite(socket, TEST_BYTES);
+        if (writeDirect(socket, [MORE_BYTES], { onWriteTaken: () => {} }) === 'refused') socket.write(MORE_BYTES);
+        socket.end();
+      });
+      socket.on('error', () => finish(false));
+      client = socket;
     });
   });
 }

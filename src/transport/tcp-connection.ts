@@ -6,6 +6,8 @@ import { FastBuffer } from '../base/fast-buffer.ts';
 import { tcpAddress, unixAddress } from './address.ts';
 import { BaseConnection } from './base-connection.ts';
 import type { Address, TlsInfo } from './connection.ts';
+import { type WriteOwner, writeDirect } from './direct-write.ts';
+import { sizeOf } from './send-queue.ts';
 import { installStaticRead } from './static-read.ts';
 
 /** A socket knows its connection through this, so that its listeners can be shared functions instead of closures. */
@@ -21,7 +23,7 @@ interface KnownFacts {
 }
 
 /** A TCP, TLS or Unix socket. Sockets MUST be made with `allowHalfOpen`. */
-export class TcpConnection extends BaseConnection {
+export class TcpConnection extends BaseConnection implements WriteOwner {
   readonly raw: Socket;
   readonly localAddress: Address;
   readonly remoteAddress: Address;
@@ -30,6 +32,8 @@ export class TcpConnection extends BaseConnection {
   readonly #secured: Secured | undefined;
   #readPath: 'static' | 'chunk';
   #error: Error | undefined;
+  /** Of a write past the stream that was not taken at once. */
+  #pendingBytes = 0;
 
   /**
    * `reads`: 'shared' = the socket was made with `onread` and the shared buffer; 'install' = try to make it so; 'chunk' = leave
@@ -103,6 +107,11 @@ export class TcpConnection extends BaseConnection {
     const socket = this.raw;
     const last = chunks.length - 1;
     const secured = this.#secured;
+    if (secured === undefined) {
+      const result = writeDirect(socket, chunks, this);
+      if (result === 'pending') this.#pendingBytes = sizeOf(chunks);
+      if (result !== 'refused') return;
+    }
     secured?.begin(chunks);
     if (last > 0) socket.cork();
     for (let index = 0; index <= last; index++) {
@@ -115,7 +124,7 @@ export class TcpConnection extends BaseConnection {
   }
 
   protected unsentBytes(): number {
-    return this.raw.writableLength;
+    return this.raw.writableLength + this.#pendingBytes;
   }
 
   /** TLS reports what it has encrypted only in the next tick. */
@@ -158,7 +167,12 @@ export class TcpConnection extends BaseConnection {
   }
 
   socketDrained(): void {
-    if (this.raw.writableLength === 0) this.onSent();
+    if (this.unsentBytes() === 0) this.onSent();
+  }
+
+  onWriteTaken(): void {
+    this.#pendingBytes = 0;
+    this.socketDrained();
   }
 
   socketFailed(error: Error): void {
@@ -191,8 +205,7 @@ class Secured {
 
   begin(chunks: readonly Uint8Array[]): void {
     this.#takenBefore = takenBelowTls(this.#socket);
-    this.#batchBytes = 0;
-    for (const chunk of chunks) this.#batchBytes += chunk.length;
+    this.#batchBytes = sizeOf(chunks);
   }
 
   /** What is taken is a little more than what was given, because it is encrypted. */

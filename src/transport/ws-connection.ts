@@ -1,13 +1,15 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Attributes } from '../base/attributes.ts';
-import { ByteWriter } from '../base/byte-writer.ts';
+import type { ByteWriter } from '../base/byte-writer.ts';
 import { publish } from '../base/diagnostics.ts';
-import { PeerError, StateError, TransportError } from '../base/errors.ts';
+import { PeerError, TransportError } from '../base/errors.ts';
 import { BaseConnection } from './base-connection.ts';
-import type { Address, ConnectionSink, SendLimits, SendReceipt, TlsInfo } from './connection.ts';
+import type { Address, CloseNotice, ConnectionSink, SendLimits, SendReceipt, TlsInfo } from './connection.ts';
+import { type WriteOwner, writeDirect } from './direct-write.ts';
 import { sizeOf } from './send-queue.ts';
 import { handleOf, numberIn, takenBelowTls, tlsInfo, transportError } from './tcp-connection.ts';
+import { beginApart, cancelApart, endApart } from './ws-encoding.ts';
 import { cutReason, isSendableStatus, limitOf, wsPeerError } from './ws-errors.ts';
 import { COPY_BYTES, FrameGatherer, sharedFrame } from './ws-frames.ts';
 import { WsIntake, type WsIntakeOwner } from './ws-intake.ts';
@@ -20,10 +22,6 @@ const MAX_PONGS = 32;
 const UNSUPPORTED_DATA = 1003;
 const INTERNAL_ERROR = 1011;
 const NORMAL = 1000;
-
-/** Where packages are encoded, one below the other when a PkgHandler sends from inside `write`. */
-const writers: ByteWriter[] = [];
-let depth = 0;
 
 /** What is known of a connection when its handshake is done. */
 export interface WsConnectionFacts {
@@ -40,7 +38,7 @@ type ConnectionSocket = Socket & { [kConnection]?: WsConnection };
  * A WebSocket. `ws` reads frames and does the closing handshake; frames are made here, so that all messages of a turn leave in one
  * write, unless they are compressed.
  */
-export class WsConnection extends BaseConnection implements WsSocketOwner, WsIntakeOwner {
+export class WsConnection extends BaseConnection implements WsSocketOwner, WsIntakeOwner, WriteOwner {
   readonly kind = 'message';
   readonly raw: Socket;
   readonly localAddress: Address;
@@ -66,6 +64,9 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
   #pongs = 0;
   #nextPong: Buffer | undefined;
   #error: Error | undefined;
+  #closeNotice: CloseNotice | undefined;
+  /** Of a write past the stream that was not taken at once. */
+  #pendingBytes = 0;
 
   constructor(ws: WsSocket, socket: Socket, settings: WsSettings, facts: WsConnectionFacts) {
     super();
@@ -134,10 +135,9 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
       super.cancelPackage();
       return;
     }
-    if (depth === 0) return;
-    const writer = endApart();
-    writer.cancelPackage();
-    writer.reuse();
+    const writer = cancelApart();
+    writer?.cancelPackage();
+    writer?.reuse();
   }
 
   override endPackage(receipt?: SendReceipt): boolean {
@@ -191,6 +191,14 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
     }
     const { bytes } = frames;
     const chunks = frames.take(this.#onWritten !== undefined);
+    if (this.#onWritten === undefined) {
+      const result = writeDirect(socket, chunks, this);
+      if (result === 'pending') this.#pendingBytes = bytes;
+      if (result !== 'refused') {
+        frames.release(result === 'taken');
+        return;
+      }
+    }
     const last = chunks.length - 1;
     this.#beginBatch(bytes);
     if (last > 0) socket.cork();
@@ -207,7 +215,12 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
   }
 
   protected unsentBytes(): number {
-    return this.#frames === undefined ? this.#ws.bufferedAmount : this.raw.writableLength;
+    return this.#frames === undefined ? this.#ws.bufferedAmount : this.raw.writableLength + this.#pendingBytes;
+  }
+
+  onWriteTaken(): void {
+    this.#pendingBytes = 0;
+    this.socketDrained();
   }
 
   /** Everything that was written has been taken, perhaps. */
@@ -338,6 +351,10 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
     this.#error ??= error;
   }
 
+  protected override noteClose(notice: CloseNotice | undefined): void {
+    this.#closeNotice = notice;
+  }
+
   protected sendEnd(): void {
     const ws = this.#ws;
     this.#isClosedHere = true;
@@ -348,13 +365,12 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
       this.#hangUp();
       return;
     }
-    const { status, text } = this.closeNotice ?? { status: NORMAL, text: '' };
+    const { status, text } = this.#closeNotice ?? { status: NORMAL, text: '' };
     ws.sendClose(isSendableStatus(status) ? status : INTERNAL_ERROR, cutReason(text));
   }
 
-  protected sendClose(): void {
-    // `ws` ends the socket when both close frames have gone their way.
-  }
+  /** `ws` ends the socket when both close frames have gone their way. */
+  protected sendClose(): void {}
 
   protected sendAbort(error: TransportError | undefined): void {
     this.#error ??= error;
@@ -364,19 +380,6 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
     if (this.tls !== undefined || this.remoteAddress.family === 'unix' || socket.writableEnded) socket.destroy();
     else socket.resetAndDestroy();
   }
-}
-
-function beginApart(): ByteWriter {
-  const writer = writers[depth] ?? new ByteWriter();
-  writers[depth++] = writer;
-  writer.beginPackage();
-  return writer;
-}
-
-function endApart(): ByteWriter {
-  const writer = depth === 0 ? undefined : writers[--depth];
-  if (writer === undefined) throw new StateError('WRONG_STATE', 'endPackage: expected a beginPackage before it');
-  return writer;
 }
 
 function socketOnDrain(this: ConnectionSocket): void {

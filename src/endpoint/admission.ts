@@ -1,4 +1,6 @@
 import { type BlockList, isIP, isIPv6 } from 'node:net';
+import { ipGroup, plainIp } from '../base/ip-group.ts';
+import { BucketTable } from '../base/token-bucket.ts';
 import type { Address } from '../transport/connection.ts';
 import type { AdmissionRole } from '../transport/transport.ts';
 import { PROCESS_ROOM, type SessionRoom } from './open-files.ts';
@@ -28,11 +30,12 @@ export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #room: SessionRoom;
   readonly #perIp = new Map<string, number>();
-  readonly #buckets = new Map<string, { tokens: number; filledMs: number }>();
+  readonly #buckets: BucketTable | undefined;
 
   constructor(limits: AdmissionLimits, room: SessionRoom = PROCESS_ROOM) {
     this.#limits = limits;
     this.#room = room;
+    if (limits.acceptRate !== undefined) this.#buckets = new BucketTable(limits.acceptRate, MAX_REMEMBERED);
   }
 
   /** Connections admitted and not yet released. */
@@ -76,7 +79,7 @@ export class Admission {
   }
 
   #check(address: Address, nowMs: number, role: AdmissionRole): Refusal | undefined {
-    const { maxSessionsPerIp, blockList, acceptRate } = this.#limits;
+    const { maxSessionsPerIp, blockList } = this.#limits;
     const ip = plainIp(address.host);
     if (ip === '' && (address.family === 'IPv4' || address.family === 'IPv6')) return 'gone';
     if (role === 'untrusted') return 'untrusted';
@@ -85,23 +88,8 @@ export class Admission {
     if (ip === '' || role === 'proxy') return undefined;
     const key = ipGroup(ip);
     if (maxSessionsPerIp > 0 && (this.#perIp.get(key) ?? 0) >= maxSessionsPerIp) return 'max-sessions-per-ip';
-    if (acceptRate !== undefined && !this.#takeToken(key, acceptRate, nowMs)) return 'accept-rate';
+    if (this.#buckets?.get(key, nowMs).take(1, nowMs) === false) return 'accept-rate';
     return undefined;
-  }
-
-  #takeToken(key: string, rate: AcceptRate, nowMs: number): boolean {
-    const known = this.#buckets.get(key);
-    const elapsedMs = known === undefined ? 0 : nowMs - known.filledMs;
-    const tokens = known === undefined ? rate.burst : Math.min(rate.burst, known.tokens + (elapsedMs * rate.perSecond) / 1000);
-    const isAllowed = tokens >= 1;
-    // Deleting first moves the key to the young end of the map.
-    this.#buckets.delete(key);
-    this.#buckets.set(key, { tokens: isAllowed ? tokens - 1 : tokens, filledMs: nowMs });
-    if (this.#buckets.size > MAX_REMEMBERED) {
-      const oldest = this.#buckets.keys().next();
-      if (!oldest.done) this.#buckets.delete(oldest.value);
-    }
-    return isAllowed;
   }
 }
 
@@ -109,24 +97,4 @@ export class Admission {
 export function isInNetworks(networks: BlockList, host: string): boolean {
   const ip = plainIp(host);
   return isIP(ip) !== 0 && networks.check(ip, isIPv6(ip) ? 'ipv6' : 'ipv4');
-}
-
-/** Without a zone, and as IPv4 when it is IPv4 in IPv6 clothes. */
-export function plainIp(host: string): string {
-  const ip = host.replace(/%.*$/, '');
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(ip);
-  return mapped?.[1] ?? ip;
-}
-
-/** Addresses that belong to one customer: an IPv4 address, or a /64 of IPv6, since whoever has one address there has all. */
-export function ipGroup(host: string): string {
-  const ip = plainIp(host);
-  if (!isIPv6(ip)) return ip;
-  const [head = '', tail] = ip.split('::');
-  const headGroups = head === '' ? [] : head.split(':');
-  const tailGroups = tail === undefined || tail === '' ? [] : tail.split(':');
-  const missing = tail === undefined ? 0 : 8 - headGroups.length - tailGroups.length;
-  const groups = [...headGroups, ...Array<string>(Math.max(0, missing)).fill('0'), ...tailGroups];
-  const network = groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16));
-  return `${network.join(':')}::/64`;
 }

@@ -26,7 +26,8 @@ export interface CompressorSink {
  * CONTRACT. The receiving half of a compressed stream. It
  * - MUST deliver what comes out in order, at most PIECE_BYTES at a time, and nothing while it is paused, so that a stream which grows
  *   a thousandfold takes no more memory than one that does not;
- * - MUST deliver what came before the place where the stream is corrupt: all of it, or up to the peer's last flush before that place;
+ * - MUST deliver what came before the place where the stream is corrupt: all of it, or up to a flush of the peer that stands at most
+ *   PIECE_BYTES before that place;
  * - MAY call its sink from inside its own methods.
  */
 export interface Decompressor {

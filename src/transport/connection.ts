@@ -150,7 +150,10 @@ export interface Connection {
    * `isText`: as `ByteWriter.isText`.
    */
   sendShared(bytes: Uint8Array, receipt?: SendReceipt, isText?: boolean): boolean;
-  /** Takes a package back that waits in the queue, so that not a byte of it has left; true when it was. */
+  /**
+   * Takes a package back that waits in the queue, so that not a byte of it has left; true when it was. Never one of a batch: its bytes
+   * stand between those of others, and leave with this turn.
+   */
   unsend(receipt: SendReceipt): boolean;
   /** Set it to have `onDrain` come once at the low-water mark although `endPackage` did not say "full". */
   isDrainExpected: boolean;

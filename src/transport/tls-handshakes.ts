@@ -49,7 +49,10 @@ export class TlsHandshakes {
     socket.on('error', (error) => this.#lose(socket, error));
     // The encrypted socket is told of the end a little later, and may know the reason.
     socket.on('close', () => setImmediate(() => this.#lose(socket, new Error('the peer went away'))));
+    // A peer that finishes in the middle of a handshake has given it up, for want of trust perhaps, and will never complete it.
+    socket.allowHalfOpen = false;
     this.#server.emit('connection', socket);
+    socket.allowHalfOpen = true;
   }
 
   /** Takes new settings into use for handshakes to come. */
@@ -83,8 +86,12 @@ export class TlsHandshakes {
 
   #onSecure(socket: TLSSocket): void {
     const handshake = this.#take(rawSocketOf(socket));
-    if (handshake === undefined) socket.destroy();
-    else handshake.done(socket);
+    if (handshake === undefined) {
+      socket.destroy();
+      return;
+    }
+    socket.allowHalfOpen = true;
+    handshake.done(socket);
   }
 
   #take(raw: Socket): Handshake | undefined {

@@ -3,10 +3,12 @@ import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { publish } from '../base/diagnostics.ts';
 import { describeThrown, TransportError } from '../base/errors.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
 import { tcpAddress } from './address.ts';
 import type { Address } from './connection.ts';
 import type { Acceptor, AcceptorSink } from './transport.ts';
-import { UdpAllPeersConnection, type UdpOwner, UdpPeerConnection } from './udp-connection.ts';
+import { UdpAllPeersConnection } from './udp-all-peers-connection.ts';
+import { type UdpOwner, UdpPeerConnection } from './udp-connection.ts';
 import { UdpPeers } from './udp-peers.ts';
 import type { UdpSettings, UdpStats } from './udp-settings.ts';
 import { bufferSizes } from './udp-setup.ts';
@@ -28,15 +30,13 @@ export class UdpAcceptor implements Acceptor, UdpReceiver, UdpOwner<UdpPeerConne
   #evictedPeers = 0;
   #refusedPeers = 0;
   #invalidSources = 0;
-  #tokens: number;
-  #tokensMs: number;
+  readonly #newPeers: TokenBucket | undefined;
 
   constructor(socket: UdpSocket, settings: UdpSettings, sink: AcceptorSink) {
     this.socket = socket;
     this.#settings = settings;
     this.#sink = sink;
-    this.#tokens = settings.newPeerRate?.burst ?? 0;
-    this.#tokensMs = settings.clock.now();
+    if (settings.newPeerRate !== undefined) this.#newPeers = new TokenBucket(settings.newPeerRate, settings.clock.now());
   }
 
   get address(): Address {
@@ -150,15 +150,9 @@ export class UdpAcceptor implements Acceptor, UdpReceiver, UdpOwner<UdpPeerConne
 
   /** Whether the rate of new peers and the number of those that are still closing leave room for one more. */
   #hasRoom(remoteAddress: Address): boolean {
-    const { newPeerRate, maxPeers, clock } = this.#settings;
+    const { maxPeers, clock } = this.#settings;
     let limit = this.#connections.size >= maxPeers * CLOSING_SHARE ? 'udp-closing-peers' : undefined;
-    if (limit === undefined && newPeerRate !== undefined) {
-      const now = clock.now();
-      this.#tokens = Math.min(newPeerRate.burst, this.#tokens + ((now - this.#tokensMs) * newPeerRate.perSecond) / 1000);
-      this.#tokensMs = now;
-      if (this.#tokens >= 1) this.#tokens--;
-      else limit = 'udp-peer-rate';
-    }
+    if (limit === undefined && this.#newPeers?.take(1, clock.now()) === false) limit = 'udp-peer-rate';
     if (limit === undefined) return true;
     publish('limit', () => ({ limit, acceptor: this, remoteAddress }));
     return false;

@@ -1,26 +1,29 @@
 import { ByteWriter } from '../base/byte-writer.ts';
 import { publish } from '../base/diagnostics.ts';
 import { StateError, TransportError } from '../base/errors.ts';
-import { joinedPeerBytes, joinPeer, splitPeer } from '../base/peer-header.ts';
-import { tcpAddress } from './address.ts';
 import { BaseConnection } from './base-connection.ts';
-import type { Address, SendReceipt } from './connection.ts';
+import type { Address, ConnectionSink, SendLimits, SendReceipt } from './connection.ts';
 import { sizeOf } from './send-queue.ts';
 import type { PeerNode } from './udp-peers.ts';
-import { isTooLarge, maxDatagramBytes, type UdpSender, type UdpSocket } from './udp-socket.ts';
+import { isTooLarge, maxDatagramBytes, type UdpRoundSender, type UdpSocket } from './udp-socket.ts';
 
 /** A waiting datagram costs memory beside its bytes, an empty one too. */
 const DATAGRAM_OVERHEAD_BYTES = 64;
 
 /**
- * A package is encoded here and leaves at once, so that nothing has to be copied. One that is begun before that is done, by the
- * handler or because an error was told, goes the usual way.
+ * A package is encoded here and leaves at once, so that nothing has to be copied; while datagrams are being handed out it is encoded
+ * behind others and leaves with them. One that is begun before that is done, by the handler or because an error was told, goes the
+ * usual way.
  */
 const writer = new ByteWriter();
 let encoding: UdpConnection | undefined;
+/** The writer that `encoding` uses. */
+let out = writer;
 
-/** No address takes less in one datagram. */
-const SURE_BYTES = 65_507;
+/** No address takes less than this in one datagram. */
+function isSurelyOneDatagram(size: number): boolean {
+  return size <= 65_507;
+}
 
 /** What the connections of a socket tell its owner. */
 export interface UdpOwner<T> {
@@ -36,11 +39,14 @@ export interface UdpOwner<T> {
  * Datagrams to and from one peer, or all peers, of a UDP socket. Each is one message. Nothing on the wire tells a peer of its
  * beginning or its end: closing sends what is queued and stops listening.
  */
-export abstract class UdpConnection extends BaseConnection implements UdpSender {
+export abstract class UdpConnection extends BaseConnection implements UdpRoundSender {
   readonly kind = 'message';
   readonly tls = undefined;
   readonly readPath = 'chunk';
   readonly localAddress: Address;
+  /** Where datagrams go; of no use to a connected socket. */
+  abstract readonly host: string;
+  abstract readonly port: number;
   protected readonly socket: UdpSocket;
   readonly #maxReceiveQueueBytes: number;
   /** Received while paused, and before `open`. */
@@ -53,6 +59,9 @@ export abstract class UdpConnection extends BaseConnection implements UdpSender 
   #inner = 0;
   #isPending = false;
   #pendingSize = 0;
+  /** Of the datagrams that wait for the end of the round, and of those that the kernel could not take yet. */
+  #queuedBytes = 0;
+  #highWaterMarkBytes = 0;
   #isEnded = false;
   #isOver = false;
 
@@ -114,7 +123,38 @@ export abstract class UdpConnection extends BaseConnection implements UdpSender 
     this.#isQueueing = this.#isPending || this.#isEnded;
   }
 
+  onRoundSent(size: number): void {
+    this.#queuedBytes -= size;
+    if (this.isDrainExpected) this.onSent();
+  }
+
+  onQueuedSettled(size: number, error: TransportError | undefined): void {
+    this.#queuedBytes -= size;
+    if (this.#isOver) return;
+    if (error !== undefined) {
+      this.#uncount(size);
+      this.lostPackages++;
+      this.onNotice(error);
+    }
+    // Somebody may wait for it to leave.
+    if (!this.#isPending) this.onSent();
+  }
+
   // --- down ---
+
+  override open(sink: ConnectionSink, limits: SendLimits): void {
+    this.#highWaterMarkBytes = limits.highWaterMarkBytes;
+    super.open(sink, limits);
+  }
+
+  override limitSending(limits: SendLimits): void {
+    this.#highWaterMarkBytes = limits.highWaterMarkBytes;
+    super.limitSending(limits);
+  }
+
+  override get pendingBytes(): number {
+    return super.pendingBytes + this.#queuedBytes;
+  }
 
   override beginPackage(): ByteWriter {
     if (encoding !== undefined || this.#isQueueing || !this.socket.isFree) {
@@ -122,8 +162,11 @@ export abstract class UdpConnection extends BaseConnection implements UdpSender 
       return super.beginPackage();
     }
     encoding = this;
-    writer.beginPackage();
-    return writer;
+    const round = this.hasPeer ? this.socket.round : undefined;
+    if (round !== undefined) round.isEncoding = true;
+    out = round === undefined ? writer : round.writer;
+    out.beginPackage();
+    return out;
   }
 
   override cancelPackage(): void {
@@ -132,9 +175,19 @@ export abstract class UdpConnection extends BaseConnection implements UdpSender 
       super.cancelPackage();
       return;
     }
-    encoding = undefined;
+    this.#endEncoding();
+    if (out !== writer) {
+      out.cancelPackage();
+      return;
+    }
     writer.take();
     writer.reuse();
+  }
+
+  #endEncoding(): void {
+    encoding = undefined;
+    const { round } = this.socket;
+    if (round !== undefined) round.isEncoding = false;
   }
 
   override endPackage(receipt?: SendReceipt): boolean {
@@ -142,15 +195,20 @@ export abstract class UdpConnection extends BaseConnection implements UdpSender 
       if (encoding === this) this.#inner--;
       return super.endPackage(receipt);
     }
+    if (out !== writer) return this.#endInRound(receipt);
     const size = writer.length;
     const { isText } = writer;
     const chunks = writer.take();
     // What was sent from inside the encoding may have changed everything.
-    if (receipt === undefined && size > 0 && !this.#isQueueing && this.socket.isFree) {
-      const result = this.sendNow(chunks, size);
+    if (receipt === undefined && size > 0 && this.hasPeer && isSurelyOneDatagram(size) && !this.#isQueueing && this.socket.isFree) {
+      this.used();
+      const result = this.socket.sendNow(this, chunks, size, this.host, this.port);
       if (result !== 'failed') {
         if (result === 'sent') writer.reuse();
-        else writer.release();
+        else {
+          writer.release();
+          this.#queuedBytes += size;
+        }
         encoding = undefined;
         this.writes++;
         this.bytesWritten += size;
@@ -163,11 +221,31 @@ export abstract class UdpConnection extends BaseConnection implements UdpSender 
     return this.sendShared(bytes, receipt, isText);
   }
 
+  #endInRound(receipt: SendReceipt | undefined): boolean {
+    const size = out.length;
+    const { isText } = out;
+    this.#endEncoding();
+    const { round } = this.socket;
+    // A round must not hide that the kernel takes no more.
+    const isKept = receipt === undefined && size > 0 && isSurelyOneDatagram(size) && this.#queuedBytes + size <= this.#highWaterMarkBytes;
+    if (round !== undefined && isKept && !this.#isQueueing && this.socket.isFree) {
+      round.add(this, size);
+      this.used();
+      this.writes++;
+      this.bytesWritten += size;
+      this.#queuedBytes += size;
+      if (round.isFull) this.socket.flushRound();
+      return true;
+    }
+    return this.sendShared(this.socket.flushRound(), receipt, isText);
+  }
+
   override end(): void {
     if (encoding === this) {
       process.nextTick(() => this.end());
       return;
     }
+    this.socket.flushRound();
     this.#isEnded = true;
     this.#isQueueing = true;
     super.end();
@@ -179,8 +257,13 @@ export abstract class UdpConnection extends BaseConnection implements UdpSender 
     super.abort(error);
   }
 
-  /** Sends a package to the peer at once, if that can be done: see `UdpSocket.sendNow`. */
-  protected abstract sendNow(chunks: readonly Uint8Array[], size: number): 'sent' | 'queued' | 'failed';
+  /** Whether there is one peer, to whom datagrams may go without more ado. */
+  protected get hasPeer(): boolean {
+    return true;
+  }
+
+  /** A datagram is being sent. */
+  protected used(): void {}
 
   protected sendOpen(): void {}
 
@@ -204,11 +287,15 @@ export abstract class UdpConnection extends BaseConnection implements UdpSender 
   /** A message was not sent, and is counted no more. */
   protected refuse(size: number, given: StateError | TransportError): void {
     const error = isTooLarge(given) ? new StateError('DATAGRAM_TOO_LARGE', given.message, { cause: given.cause }) : given;
+    this.#uncount(size);
+    this.onRefused(error);
+    this.onNotice(error);
+  }
+
+  #uncount(size: number): void {
     this.writes--;
     this.bytesWritten -= size;
     this.droppedPackages++;
-    this.onRefused(error);
-    this.onNotice(error);
   }
 
   protected unsentBytes(): number {
@@ -286,9 +373,8 @@ export class UdpPeerConnection extends UdpConnection implements PeerNode<UdpPeer
     else this.lose(new TransportError('TRANSPORT_FAILED', 'closed as the peer used longest ago'));
   }
 
-  protected sendNow(chunks: readonly Uint8Array[], size: number): 'sent' | 'queued' | 'failed' {
+  protected override used(): void {
     this.#owner.onUsed(this);
-    return size > SURE_BYTES ? 'failed' : this.socket.sendNow(this, chunks, size, this.host, this.port);
   }
 
   protected sendBatch(chunks: readonly Uint8Array[]): void {
@@ -303,86 +389,4 @@ export class UdpPeerConnection extends UdpConnection implements PeerNode<UdpPeer
   protected over(): void {
     this.#owner.onOver(this);
   }
-}
-
-/** All peers of a socket: a message carries the address of its peer. See `DatagramHandler`. */
-export class UdpAllPeersConnection extends UdpConnection {
-  readonly remoteAddress: Address;
-  readonly #owner: UdpOwner<UdpAllPeersConnection>;
-
-  constructor(socket: UdpSocket, maxReceiveQueueBytes: number, owner: UdpOwner<UdpAllPeersConnection>) {
-    super(socket, maxReceiveQueueBytes);
-    this.remoteAddress = tcpAddress(socket.address.family === 'IPv6' ? '::' : '0.0.0.0', 0);
-    this.#owner = owner;
-  }
-
-  receiveFrom(host: string, port: number, bytes: Buffer): void {
-    this.receive(joinPeer(host, port, bytes));
-  }
-
-  protected override onBytes(bytes: Buffer): void {
-    // The peer in front of a message was never on the wire.
-    this.bytesRead -= joinedPeerBytes(bytes);
-    super.onBytes(bytes);
-  }
-
-  /** The peer has to be taken off first. */
-  protected sendNow(): 'failed' {
-    return 'failed';
-  }
-
-  protected sendBatch(chunks: readonly Uint8Array[]): void {
-    const size = sizeOf(chunks);
-    const last = chunks.at(-1);
-    const to = last === undefined ? undefined : splitPeer(last);
-    if (last === undefined || to === undefined) {
-      this.refuse(size, new StateError('NO_PEER', 'expected a package with its peer: writeBytes has none'));
-      return;
-    }
-    const { host, port, rest } = to;
-    const overhead = last.length - rest.length;
-    this.bytesWritten -= overhead;
-    this.sendTo([...chunks.slice(0, -1), rest], size - overhead, host, port);
-  }
-
-  protected leave(): void {
-    this.#owner.onLeft(this);
-  }
-
-  protected over(): void {
-    this.#owner.onOver(this);
-  }
-}
-
-/** The one peer of a connected socket, which it closes in the end. */
-export class UdpClientConnection extends UdpConnection {
-  readonly remoteAddress: Address;
-  #hasLeft = false;
-
-  constructor(socket: UdpSocket, maxReceiveQueueBytes: number, remoteAddress: Address) {
-    super(socket, maxReceiveQueueBytes);
-    this.remoteAddress = remoteAddress;
-    socket.open({
-      onDatagram: (bytes) => this.receive(bytes),
-      onSocketError: (error) => this.fail(error),
-      onSocketClose: () => {
-        if (!this.#hasLeft) this.lose(new TransportError('TRANSPORT_FAILED', 'the socket was closed'));
-      },
-    });
-  }
-
-  protected sendNow(chunks: readonly Uint8Array[], size: number): 'sent' | 'queued' | 'failed' {
-    return size > SURE_BYTES ? 'failed' : this.socket.sendNow(this, chunks, size, '', 0);
-  }
-
-  protected sendBatch(chunks: readonly Uint8Array[]): void {
-    this.sendTo(chunks, sizeOf(chunks), this.remoteAddress.host, this.remoteAddress.port);
-  }
-
-  protected leave(): void {
-    this.#hasLeft = true;
-    this.socket.close();
-  }
-
-  protected over(): void {}
 }

@@ -4,19 +4,33 @@ import { getSystemErrorName } from 'node:util';
 import { type StateError, TransportError } from '../base/errors.ts';
 import type { Address } from './connection.ts';
 import type { DirectSocket, SendRequest } from './udp-direct.ts';
+import { UdpRound } from './udp-round.ts';
 
 /** Bytes that wait in libuv, over all connections of a socket; whatever is above waits in its connection. */
 const MAX_PENDING_BYTES = 262_144;
 
-const NOTHING: readonly Uint8Array[] = [Buffer.alloc(0)];
+const NO_BYTES = Buffer.alloc(0);
+const NOTHING: readonly Uint8Array[] = [NO_BYTES];
 
 /** Whose datagrams a socket sends. */
 export interface UdpSender {
   /** What `send` left open is over: sent, or refused. */
   onSettled(error: TransportError | undefined): void;
-  /** A datagram of `sendNow` was not sent after all. */
-  fail(error: TransportError): void;
+  /** A datagram that `sendNow` has queued is over: sent, or refused. */
+  onQueuedSettled(size: number, error: TransportError | undefined): void;
 }
+
+/** Whose datagrams may leave together with others. */
+export interface UdpRoundSender extends UdpSender {
+  readonly host: string;
+  readonly port: number;
+  /** A datagram of the round has left. */
+  onRoundSent(size: number): void;
+}
+
+/** Rounds that nobody uses. */
+const spareRounds: UdpRound<UdpRoundSender>[] = [];
+const MAX_SPARE_ROUNDS = 4;
 
 /** What a socket receives. */
 export interface UdpReceiver {
@@ -53,6 +67,10 @@ export class UdpSocket {
   /** Nothing is sent any more; `#isGone`: the system has taken the socket back. */
   #isClosed = false;
   #isGone = false;
+  #round: UdpRound<UdpRoundSender> | undefined;
+  readonly #onRoundOver = (): void => void this.flushRound();
+  readonly #sendInRound = (sender: UdpRoundSender, chunks: readonly Uint8Array[], size: number): boolean =>
+    this.#sendOne(sender, chunks, size);
 
   constructor(raw: Socket, address: Address, isConnected: boolean, direct: DirectSocket | undefined) {
     this.raw = raw;
@@ -64,7 +82,10 @@ export class UdpSocket {
 
   /** Begins to deliver. Called once. */
   open(receiver: UdpReceiver): void {
-    this.raw.on('message', (bytes, info) => receiver.onDatagram(bytes, info));
+    this.raw.on('message', (bytes, info) => {
+      if (this.#round === undefined && this.#direct !== undefined) this.#beginRound();
+      receiver.onDatagram(bytes, info);
+    });
     this.raw.on('error', (error) => {
       this.socketErrors++;
       receiver.onSocketError(datagramError(error));
@@ -82,8 +103,49 @@ export class UdpSocket {
   /** Closes once everything handed over has left. */
   close(): void {
     if (this.#isClosed) return;
+    if (this.#round?.isEncoding) {
+      process.nextTick(() => this.close());
+      return;
+    }
+    this.flushRound();
     this.#isClosed = true;
     this.#closeWhenSent();
+  }
+
+  /** Where replies are put together while datagrams are being handed out. */
+  get round(): UdpRound<UdpRoundSender> | undefined {
+    return this.#round;
+  }
+
+  #beginRound(): void {
+    this.#round = spareRounds.pop() ?? new UdpRound();
+    // Behind all that is handed out in this turn of the event loop.
+    setImmediate(this.#onRoundOver);
+  }
+
+  /** Sends what was put together, unless a package of it is not complete. Returns a copy of what was written behind the datagrams. */
+  flushRound(): Buffer {
+    const round = this.#round;
+    if (round === undefined || round.isEncoding) return NO_BYTES;
+    // What is sent on account of a failure goes its own way.
+    this.#round = undefined;
+    const rest = round.flush(this.#sendInRound);
+    if (spareRounds.length < MAX_SPARE_ROUNDS) spareRounds.push(round);
+    return rest;
+  }
+
+  /** Whether the memory of the datagram is free again. */
+  #sendOne(sender: UdpRoundSender, chunks: readonly Uint8Array[], size: number): boolean {
+    const direct = this.#direct;
+    if (direct === undefined || this.#isGone) {
+      sender.onQueuedSettled(size, this.#failed(new TransportError('DATAGRAM_FAILED', 'the socket was closed')));
+      return true;
+    }
+    const result = this.#sendDirect(direct, chunks, sender.host, sender.port);
+    if (result > 0) sender.onRoundSent(size);
+    else if (result < 0) sender.onQueuedSettled(size, this.#failed(datagramError(systemError(result))));
+    else this.#keepQueued(sender, chunks, size);
+    return result !== 0;
   }
 
   /** Whether `sendNow` may be called. */
@@ -92,29 +154,25 @@ export class UdpSocket {
   }
 
   /**
-   * Sends without waiting. 'sent': the memory is free again. 'queued': it is in use for a while. 'failed': use `send`, which says
-   * why.
+   * Sends without waiting. 'sent': the memory is free again. 'queued': it is in use for a while, and `sender.onQueuedSettled` follows.
+   * 'failed': use `send`, which says why.
    */
   sendNow(sender: UdpSender, chunks: readonly Uint8Array[], size: number, host: string, port: number): 'sent' | 'queued' | 'failed' {
     const direct = this.#direct;
     if (direct === undefined) return 'failed';
-    const request = this.#request ?? new direct.Request();
-    this.#request = request;
-    const result = this.#sendDirect(direct, request, chunks, host, port);
-    if (result > 0) return 'sent';
-    if (result < 0) {
-      if (this.isConnected) this.#onSendError(result);
-      return 'failed';
-    }
-    this.#keep(request, chunks, size, (error) => {
-      if (error !== undefined) sender.fail(this.#failed(datagramError(error)));
-    });
-    return 'queued';
+    const result = this.#sendDirect(direct, chunks, host, port);
+    if (result === 0) this.#keepQueued(sender, chunks, size);
+    return result > 0 ? 'sent' : result < 0 ? 'failed' : 'queued';
+  }
+
+  #keepQueued(sender: UdpSender, chunks: readonly Uint8Array[], size: number): void {
+    this.#keep(chunks, size, (error) => sender.onQueuedSettled(size, error === undefined ? undefined : this.#failed(datagramError(error))));
   }
 
   /** True: sent. False: `sender.onSettled` follows. An error: refused. */
   send(sender: UdpSender, chunks: readonly Uint8Array[], size: number, host: string, port: number): boolean | TransportError {
     if (this.#isClosed) return this.#failed(new TransportError('DATAGRAM_FAILED', 'the socket was closed'));
+    this.flushRound();
     if (this.#pendingBytes < MAX_PENDING_BYTES) return this.#handOver(sender, chunks, size, host, port);
     this.#waiting.push({ sender, chunks, size, host, port });
     return false;
@@ -123,21 +181,22 @@ export class UdpSocket {
   #handOver(sender: UdpSender, chunks: readonly Uint8Array[], size: number, host: string, port: number): boolean | TransportError {
     const direct = this.#direct;
     if (direct === undefined) return this.#sendByNode(sender, chunks, size, this.#hostFor(host), port);
-    const request = this.#request ?? new direct.Request();
-    this.#request = request;
-    let result = this.#sendDirect(direct, request, chunks, host, port);
-    // What is refused is a datagram sent before: this one has not left either.
-    if (result < 0 && this.isConnected && this.#onSendError(result)) result = this.#sendDirect(direct, request, chunks, host, port);
+    const result = this.#sendDirect(direct, chunks, host, port);
     if (result > 0) return true;
     if (result < 0) return this.#failed(datagramError(systemError(result)));
-    this.#keep(request, chunks, size, (error) => sender.onSettled(error === undefined ? undefined : this.#failed(datagramError(error))));
+    this.#keep(chunks, size, (error) => sender.onSettled(error === undefined ? undefined : this.#failed(datagramError(error))));
     return false;
   }
 
-  #sendDirect({ handle }: DirectSocket, request: SendRequest, chunks: readonly Uint8Array[], host: string, port: number): number {
+  /** Above 0: sent. 0: the datagram waits in libuv, and `#keep` MUST follow. Below: an error of the system. */
+  #sendDirect(direct: DirectSocket, chunks: readonly Uint8Array[], host: string, port: number): number {
+    const request = this.#request ?? new direct.Request();
+    this.#request = request;
     const list = chunks.length === 0 ? NOTHING : chunks;
-    if (this.isConnected) return handle.send(request, list, list.length, true);
-    return handle.send(request, list, list.length, port, this.#hostFor(host), true);
+    if (!this.isConnected) return direct.handle.send(request, list, list.length, port, this.#hostFor(host), true);
+    const result = direct.handle.send(request, list, list.length, true);
+    // What is refused is a datagram sent before: this one has not left either.
+    return result < 0 && this.#onSendError(result) ? direct.handle.send(request, list, list.length, true) : result;
   }
 
   /** An IPv6 socket knows IPv4 addresses in IPv6 clothes only. */
@@ -153,8 +212,10 @@ export class UdpSocket {
   }
 
   /** A datagram waits in libuv. */
-  #keep(request: SendRequest, chunks: readonly Uint8Array[], size: number, onDone: (error: Error | undefined) => void): void {
+  #keep(chunks: readonly Uint8Array[], size: number, onDone: (error: Error | undefined) => void): void {
+    const request = this.#request;
     this.#request = undefined;
+    if (request === undefined) return;
     this.#pendingBytes += Math.max(1, size);
     request.list = chunks;
     request.oncomplete = (error) => this.#onTaken(size, onDone, error === 0 ? undefined : systemError(error));

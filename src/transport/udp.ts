@@ -6,7 +6,7 @@ import type { Connection } from './connection.ts';
 import { abortError } from './socket-dial.ts';
 import type { AcceptorSink, Transport } from './transport.ts';
 import { UdpAcceptor } from './udp-acceptor.ts';
-import { UdpClientConnection } from './udp-connection.ts';
+import { UdpClientConnection } from './udp-client-connection.ts';
 import { directSocket } from './udp-direct.ts';
 import { UDP_DEFAULTS, type UdpSettings } from './udp-settings.ts';
 import { applySettings, bindSocket, connectSocket, makeSocket, resolveTarget, type UdpTarget } from './udp-setup.ts';

@@ -1,6 +1,7 @@
 import { BlockList } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { Admission, type AdmissionLimits, ipGroup, plainIp } from '../../src/endpoint/admission.ts';
+import { ipGroup, plainIp } from '../../src/base/ip-group.ts';
+import { Admission, type AdmissionLimits } from '../../src/endpoint/admission.ts';
 import { openFileLimit, SessionRoom } from '../../src/endpoint/open-files.ts';
 import { withBlockList } from '../../src/endpoint/options.ts';
 import type { Address } from '../../src/transport/connection.ts';

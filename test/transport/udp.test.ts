@@ -210,7 +210,7 @@ it.runIf(isDirect)(
     for (const letter of ['a', 'b', 'c']) client.send(Buffer.from(letter.repeat(20)));
     client.send(Buffer.from('d'), receipt);
     client.connection.close();
-    expect(client.connection.pendingBytes).toBe(41);
+    expect(client.connection.pendingBytes).toBe(61);
     for (let count = 0; count < 4; count++) {
       await eventually(() => held.length > count, `datagram ${count} is handed over`);
       expect([client.closes, receipt.settled]).toEqual([0, 0]);
@@ -219,6 +219,33 @@ it.runIf(isDirect)(
     await eventually(() => client.closes === 1, 'the close');
     expect(held.map(({ list }) => Buffer.concat(list).toString()[0])).toEqual(['a', 'b', 'c', 'd']);
     expect([receipt.sent, client.closeError]).toEqual([1, undefined]);
+  },
+);
+
+it.runIf(isDirect)(
+  'one that waits for the kernel is pending until it is gone, and a refusal is told (only without PORTICO_UDP_DIRECT=0)',
+  async () => {
+    const client = await dial('127.0.0.1:9');
+    const { connection } = client;
+    const handle = handleOf(connection.raw as Socket);
+    const held: { oncomplete(error: number): void }[] = [];
+    handle.send = (request: unknown): number => {
+      held.push(request as (typeof held)[number]);
+      return 0;
+    };
+    const notices: unknown[] = [];
+    Object.assign(client, { onNotice: (error: unknown) => notices.push(error) });
+    client.send(Buffer.alloc(20));
+    expect(connection).toMatchObject({ pendingBytes: 20, writes: 1, bytesWritten: 20 });
+    connection.isDrainExpected = true;
+    held[0]?.oncomplete(0);
+    expect([connection.pendingBytes, client.drains]).toEqual([0, 1]);
+    client.send(Buffer.alloc(30));
+    held[1]?.oncomplete(-os.constants.errno.EPERM);
+    expect(notices).toMatchObject([{ code: 'DATAGRAM_FAILED', cause: { code: 'EPERM' } }]);
+    expect(connection).toMatchObject({ pendingBytes: 0, writes: 1, bytesWritten: 20, droppedPackages: 1, lostPackages: 1 });
+    Reflect.deleteProperty(handle, 'send');
+    connection.abort();
   },
 );
 

@@ -3,6 +3,7 @@ import {
   attributeKey,
   type ByteReader,
   type ByteWriter,
+  Client,
   type CloseReason,
   EventListener,
   type EventListenerLike,
@@ -11,9 +12,11 @@ import {
   LineHandler,
   PkgHandler,
   type PorticoError,
+  Server,
   type Session,
   TcpClient,
   TcpServer,
+  type Transport,
   UdpEndpoint,
   WsServer,
   withBacklog,
@@ -141,6 +144,30 @@ new TcpServer(
     },
   }),
 );
+
+// --- a heartbeat made beforehand goes wherever what it sends goes ---
+
+declare const transport: Transport;
+const silentBeat = withHeartbeat({ intervalMs: 1, timeoutMs: 2 });
+const emptyBeat = withHeartbeat({ intervalMs: 1, timeoutMs: 2, ping: () => undefined });
+const textBeat = withHeartbeat({ intervalMs: 1, timeoutMs: 2, ping: () => 'ping' });
+const ownBeat = withHeartbeat({
+  intervalMs: 1,
+  timeoutMs: 2,
+  ping: (session: Session<Question, Answer>): Answer => ({ size: session.id }),
+});
+Server.over<string, string>(transport, silentBeat, emptyBeat, textBeat);
+Client.over<string, string>(transport, textBeat, emptyBeat, silentBeat);
+Server.over<Question, Answer>(transport, silentBeat, emptyBeat, ownBeat);
+Client.over<Buffer, Uint8Array>(transport, emptyBeat, silentBeat);
+expectTypeOf(new TcpServer(silentBeat, withPkgHandler(new LineHandler()), textBeat)).toEqualTypeOf<TcpServer<string>>();
+expectTypeOf(new TcpServer(withPkgHandler(new Calls()), ownBeat, silentBeat)).toEqualTypeOf<TcpServer<Question, Answer>>();
+declare const lineSession: Session<string>;
+lineSession.configure(silentBeat, emptyBeat, textBeat);
+// @ts-expect-error answers are sent, not texts
+Server.over<Question, Answer>(transport, textBeat);
+// @ts-expect-error its ping looks at a session of other packages
+Server.over<string, string>(transport, ownBeat);
 
 // --- a mismatch does not compile ---
 

@@ -17,6 +17,7 @@ export const ERROR_CATALOGUE = {
   NO_PACKAGE: ['StateError', 'null or undefined was given where a package is needed.'],
   ENCODED_TOO_LARGE: ['StateError', 'The PkgHandler encoded a package to more than maxPackageBytes; nothing was sent.'],
   WRONG_STATE: ['StateError', 'The call is not allowed in the present state of the session or endpoint.'],
+  UNENCODABLE_BODY: ['StateError', 'A value was given that its body codec cannot encode; nothing was sent.'],
   ENDPOINT_CLOSED: ['StateError', 'The endpoint is closing or closed.'],
   NO_SESSION: ['StateError', 'The client has no open session to pick.'],
   TASK_REJECTED: ['StateError', 'The task pool is full, and its policy is to reject.'],
@@ -25,9 +26,12 @@ export const ERROR_CATALOGUE = {
   ABORTED: ['StateError', 'The AbortSignal of the call was aborted.'],
   RECONNECT_EXHAUSTED: ['StateError', 'The client gave up: every reconnect attempt failed, or shouldReconnect said no.'],
   NO_PEER: ['StateError', 'A datagram was given without the IP address and port of a peer.'],
+  CALL_TIMEOUT: ['StateError', 'The answer to a call did not come in time.'],
+  TOO_MANY_CALLS: ['StateError', 'As many calls as allowed wait for their answers; this one was not sent.'],
   DATAGRAM_TOO_LARGE: ['StateError', 'A package is larger than a datagram can be; it was not sent.'],
 
   MALFORMED_PACKAGE: ['PeerError', 'The peer sent bytes that the PkgHandler cannot decode.'],
+  INVALID_BODY: ['PeerError', 'The peer sent a body that its codec or schema refuses; `issues` says why.'],
   PACKAGE_TOO_LARGE: ['PeerError', 'The peer sent or announced a package above the limit.'],
   PACKAGE_TIMEOUT: ['PeerError', 'The peer began a package and did not complete it in time.'],
   HEARTBEAT_TIMEOUT: ['PeerError', 'The peer was silent for longer than the heartbeat allows.'],
@@ -36,6 +40,7 @@ export const ERROR_CATALOGUE = {
   HANDSHAKE_FAILED: ['PeerError', 'The TLS or upgrade handshake failed.'],
   HANDSHAKE_TIMEOUT: ['PeerError', 'The TLS or upgrade handshake did not complete in time.'],
   PROTOCOL_VIOLATION: ['PeerError', 'The peer broke the protocol below its packages, such as a WebSocket frame that RFC 6455 forbids.'],
+  CALL_FAILED: ['PeerError', 'The other side answered a call with an error; `reason` and `data` have what it said.'],
   RATE_EXCEEDED: ['PeerError', 'The peer sent more of something in a second than the limit allows.'],
   CLOSED_WITH_ERROR: ['PeerError', 'The peer closed with a status that means an error; `status` has it.'],
   PROXY_HEADER_INVALID: ['PeerError', 'A connection from a trusted proxy did not begin with a valid PROXY header.'],
@@ -49,10 +54,12 @@ export const ERROR_CATALOGUE = {
   ACCEPT_FAILED: ['TransportError', 'The operating system refused to hand over an incoming connection.'],
   TRANSPORT_FAILED: ['TransportError', 'The socket failed; the cause has the system error.'],
   DATAGRAM_FAILED: ['TransportError', 'The operating system refused a datagram or reported one undeliverable (ICMP); the session goes on.'],
+  BACKPLANE_FAILED: ['TransportError', 'The server of a backplane is out of reach, or refused a command; the cause has its error.'],
 
   LISTENER_FAILED: ['ListenerError', 'A method of the EventListener threw or rejected; `phase` says which.'],
   ENCODE_FAILED: ['ListenerError', 'PkgHandler.write threw, or returned something else than bytes; nothing was sent.'],
   NO_PROGRESS: ['ListenerError', 'PkgHandler.read returned a package without consuming a byte.'],
+  PROMISE_RETURNED: ['ListenerError', 'PkgHandler.read returned a promise in place of a package; it must be synchronous.'],
   READ_OUT_OF_RANGE: ['ListenerError', 'PkgHandler.read consumed more bytes than there are, or a count that is not a whole number.'],
 } as const;
 

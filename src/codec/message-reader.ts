@@ -133,7 +133,8 @@ export class MessageReader<In> implements PackageSink<In> {
 
   #begin(bytes: Buffer, isText: boolean, isOwned: boolean): void {
     this.#isInMessage = true;
-    this.#reader.feedMessage(bytes, isText, isOwned);
+    // Elsewhere the peer may well send an empty message as a sign of life; a datagram is never dropped in silence.
+    if (!this.#reader.feedMessage(bytes, isText, isOwned) && this.#isDatagram) this.#refuse('an empty one');
   }
 
   /** Finishes the message begun, if it can be, and reads those that wait. */
@@ -155,10 +156,12 @@ export class MessageReader<In> implements PackageSink<In> {
       this.#isBroken = false;
       this.#reader = new PackageReader(this.#handler, this, this.#maxPackageBytes, this.#context);
     }
-    if (rest > 0) {
-      const text = `expected a message of whole packages, given one with ${rest} byte(s) behind the last`;
-      this.#sink.onPackageError(new PeerError('MALFORMED_PACKAGE', text, { recoverable: true }));
-    }
+    if (rest > 0) this.#refuse(`one with ${rest} byte(s) behind the last`);
+  }
+
+  #refuse(given: string): void {
+    const text = `expected a message of whole packages, given ${given}`;
+    this.#sink.onPackageError(new PeerError('MALFORMED_PACKAGE', text, { recoverable: true }));
   }
 }
 

@@ -105,13 +105,17 @@ export class PackageReader<In> {
     else this.#decode();
   }
 
-  /** Decodes what is there of a message, lent unless its memory `isOwned`; `endMessage` MUST follow, once the reader is not stopped. */
-  feedMessage(message: Buffer, isText: boolean, isOwned = false): void {
+  /**
+   * Decodes what is there of a message, lent unless its memory `isOwned`; `endMessage` MUST follow, once the reader is not stopped.
+   * False: the message is empty, and that is no package.
+   */
+  feedMessage(message: Buffer, isText: boolean, isOwned = false): boolean {
     this.#queue.isOwned = isOwned;
     this.#queue.isMessage = true;
     this.#queue.isText = isText;
-    if (message.length > 0) this.feed(message);
-    else if (!this.#failed) this.#readEmpty();
+    if (message.length === 0) return this.#failed || this.#readEmpty();
+    this.feed(message);
+    return true;
   }
 
   /** The end of a message: makes a last package of the rest, if there is one, and returns how many bytes of it no package has. */
@@ -123,14 +127,16 @@ export class PackageReader<In> {
   }
 
   /** A message without bytes may be a package, although nothing is consumed for it. */
-  #readEmpty(): void {
+  #readEmpty(): boolean {
     let pkg: In | undefined;
     this.#decoding = true;
     try {
       pkg = this.#handler.read(this.#queue, this.#context);
       if (pkg !== undefined && !this.#sink.onPackage(pkg)) this.#stopped = true;
+      return pkg !== undefined;
     } catch (thrown) {
       this.#onThrown(thrown, 0);
+      return true;
     } finally {
       this.#decoding = false;
     }

@@ -7,6 +7,8 @@ export interface PkgContext {
   readonly id: number;
   /** A place for what the handler has to remember about this session, such as a negotiated version. */
   readonly attributes: Attributes;
+  /** Whether a package stands in a stream or is a message; for `write`, since `read` is told by `bytes.isMessage`. Missing: a stream. */
+  readonly connection?: { readonly kind: 'stream' | 'message' };
 }
 
 /**

@@ -43,6 +43,9 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
   readonly #stop = new AbortController();
   #newSession: NewSession<In, Out> | undefined;
   #ready: Promise<void> | undefined;
+  #isReady = false;
+  #lastOpened: Session<In, Out> | undefined;
+  #lastReason: CloseReason | undefined;
   #picks = 0;
 
   constructor(transport: Transport, options: ClientOptions<In, Out>, type: EndPointType) {
@@ -60,8 +63,10 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
   }
 
   /**
-   * Opens all connections, side by side, and keeps them open from then on. Resolves with a session when all are open; rejects
-   * with RECONNECT_EXHAUSTED when one was given up first, or ENDPOINT_CLOSED. Further calls wait for the same.
+   * Opens all connections, side by side, and keeps them open from then on. Resolves with a session when all have opened; rejects
+   * with RECONNECT_EXHAUSTED when one was given up first, or ENDPOINT_CLOSED. A session that the server (or `onOpen`) closes as soon as
+   * it is open may be closed already: its `closed` says why, and the client goes on as `withReconnect` says. Further calls wait for the
+   * same, and reject with NO_SESSION when all sessions are lost again by then.
    */
   async connect(newSession?: NewSession<In, Out>): Promise<Session<In, Out>> {
     if (this.isClosed) throw new StateError('ENDPOINT_CLOSED', 'connect: the client has closed');
@@ -71,8 +76,11 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
       // Who only wants the events need not look at the promise.
       this.#ready.catch(() => {});
     }
+    const isLate = this.#isReady;
     await this.#ready;
-    return this.pick();
+    const session = this.#choose(this.#clientOptions.pickStrategy) ?? (isLate ? undefined : this.#lastOpened);
+    if (session === undefined) throw this.#noSession('connect');
+    return session;
   }
 
   /** What `connect` waits for: settles when all connections were open once. */
@@ -80,13 +88,23 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
     return this.#ready ?? Promise.reject(new StateError('WRONG_STATE', 'ready: expected connect() before it'));
   }
 
-  /** An open session, by the strategy. Throws NO_SESSION when there is none. */
+  /** An open session, by the strategy. Throws NO_SESSION when there is none; `cause` is how the last one ended. */
   pick(strategy: PickStrategy = this.#clientOptions.pickStrategy): Session<In, Out> {
+    const picked = this.#choose(strategy);
+    if (picked === undefined) throw this.#noSession('pick');
+    return picked;
+  }
+
+  #choose(strategy: PickStrategy): Session<In, Out> | undefined {
     const open = [...this.sessions.values()].filter((session) => session.state === 'open');
     const index = strategy === 'random' ? Math.floor(Math.random() * open.length) : this.#picks++ % Math.max(1, open.length);
-    const picked = strategy === 'least-pending' ? leastPending(open) : open[index];
-    if (picked === undefined) throw new StateError('NO_SESSION', 'pick: the client has no open session');
-    return picked;
+    return strategy === 'least-pending' ? leastPending(open) : open[index];
+  }
+
+  #noSession(call: string): StateError {
+    const reason = this.#lastReason;
+    const why = reason === undefined ? '' : `; the last one ended with ${reason.code}: ${reason.text}`;
+    return new StateError('NO_SESSION', `${call}: the client has no open session${why}`, reason === undefined ? {} : { cause: reason });
   }
 
   /** Sends on a picked session; see `Session.send`. Throws NO_SESSION when none is open. */
@@ -104,6 +122,7 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
     publish('endpointOpen', () => ({ endPoint: this, address: this.#clientOptions.serverAddress }));
     const slots = Array.from({ length: this.#clientOptions.connectionNumber }, (_, slot) => slot);
     await Promise.all(slots.map((slot) => new Promise<void>((resolve, reject) => void this.#keepOpen(slot, resolve, reject))));
+    this.#isReady = true;
   }
 
   /** One connection of the pool: dial, wait for its end, wait a little, dial again. */
@@ -122,13 +141,15 @@ export class Client<In = unknown, Out = In> extends EndPoint<In, Out, ClientEven
           this.emitter.emit('reconnected', { slot, failures, session });
         }
         wasOpen = true;
+        this.#lastOpened = session;
         onOpened();
         const reason = await session.closed;
+        this.#lastReason = reason;
         cause = reason;
         const hasOpenFailed = reason.error instanceof ListenerError && reason.error.phase === 'open';
         const hasFailed = hasOpenFailed || this.#wasFutile(session, reason, openedMs);
         if (!signal.aborted && !this.#shouldReconnect(reason))
-          return this.#giveUp(slot, hasOpenFailed ? failures + 1 : 0, onGivenUp, reason.error);
+          return this.#giveUp(slot, hasOpenFailed ? failures + 1 : 0, onGivenUp, reason.error ?? reason);
         failures = hasFailed ? failures + 1 : 0;
       } catch (thrown) {
         cause = thrown instanceof PorticoError ? thrown : new TransportError('CONNECT_FAILED', describeThrown(thrown), { cause: thrown });

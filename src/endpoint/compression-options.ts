@@ -38,20 +38,24 @@ import type { Upgrade } from '../transport/transport.ts';
 /** Only TCP options have a `staticRead`: where packages are messages, this does not compile. */
 type StreamOption = Option<{ upgrades: readonly Upgrade[] } & Pick<TcpSettings, 'staticRead'>>;
 
-/** What `withCompression` has added, so that the later one wins. */
+/** What `withCompression` has added, so that the later one wins, and `withUpgrade` leaves it alone. */
 const added = new WeakSet<Upgrade>();
+
+export function isOfWithCompression(upgrade: Upgrade): boolean {
+  return added.has(upgrade);
+}
 
 /**
  * Compresses the stream in both directions; the other side MUST be set up for the same. All forms of zip and huffman understand each
  * other; 'none' and 'snappy' understand only themselves. Each batch of packages is flushed, so that nothing waits for more. A corrupt
- * stream is PROTOCOL_VIOLATION. The layer is added behind those of a `withUpgrade` that stands before this option; one that stands
- * after it replaces all. Throws INVALID_OPTION. Default 'none'.
+ * stream is PROTOCOL_VIOLATION. The layer stands behind those of `withUpgrade`, whichever option comes first. Throws INVALID_OPTION.
+ * Default 'none'.
  */
 export function withCompression(compression: Compression): StreamOption {
   const upgrade = compressionUpgrade(compression);
   added.add(upgrade);
   return (options) => {
-    const others = options.upgrades.filter((other) => !added.has(other));
+    const others = options.upgrades.filter((other) => !isOfWithCompression(other));
     options.upgrades = compression === 'none' ? others : [...others, upgrade];
   };
 }

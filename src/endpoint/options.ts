@@ -18,6 +18,7 @@ import { TCP_DEFAULTS, type TcpSettings } from '../transport/tcp.ts';
 import type { TlsSource } from '../transport/tls-options.ts';
 import type { Upgrade } from '../transport/transport.ts';
 import { BACKOFF_DEFAULTS, type Backoff } from './backoff.ts';
+import { isOfWithCompression } from './compression-options.ts';
 import { parseNetworks } from './networks.ts';
 
 /** What servers and clients share. */
@@ -134,12 +135,13 @@ export function withClock(clock: Clock): EndPointOption<'clock'> {
 
 /**
  * Layers put around each connection before there is a session, in this order: the first is next to the socket. When one fails or is
- * late (`withHandshakeTimeoutMs` on servers, `withConnectTimeoutMs` on clients), the connection is dropped. Default: none.
+ * late (`withHandshakeTimeoutMs` on servers, `withConnectTimeoutMs` on clients), the connection is dropped. The later
+ * `withUpgrade` wins; the layer of `withCompression` always stands behind them. Default: none.
  */
 export function withUpgrade(...upgrades: readonly Upgrade[]): EndPointOption<'upgrades'> {
   for (const upgrade of upgrades) checkFunction('withUpgrade', upgrade);
   return (options) => {
-    options.upgrades = upgrades;
+    options.upgrades = [...upgrades, ...options.upgrades.filter(isOfWithCompression)];
   };
 }
 

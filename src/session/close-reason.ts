@@ -78,6 +78,7 @@ export interface CloseRequest {
 
 const CODE_OF_ERROR: Partial<Record<ErrorCode, CloseCode>> = {
   MALFORMED_PACKAGE: 'PROTOCOL',
+  INVALID_BODY: 'PROTOCOL',
   PACKAGE_TOO_LARGE: 'TOO_LARGE',
   PACKAGE_TIMEOUT: 'TIMEOUT',
   HANDSHAKE_TIMEOUT: 'TIMEOUT',

@@ -1,8 +1,8 @@
-import type { ListenerError, PeerError, PorticoError } from '../base/errors.ts';
-import { StateError } from '../base/errors.ts';
+import { ListenerError, type PeerError, type PorticoError, StateError } from '../base/errors.ts';
 import { log, oneLine } from '../base/log.ts';
-import { isThenable } from '../base/thenable.ts';
-import type { Wheel } from '../base/wheel.ts';
+import { invalid } from '../base/option.ts';
+import { ignoreRejection, isThenable } from '../base/thenable.ts';
+import { type Wheel, WheelTimer } from '../base/wheel.ts';
 import { borrowMessageReader, MessageReader, returnMessageReader } from '../codec/message-reader.ts';
 import { borrowReader, type PackageReader, type PackageSink, returnReader } from '../codec/package-reader.ts';
 import type { PkgReader } from '../codec/pkg-handler.ts';
@@ -18,7 +18,7 @@ const READ_AHEAD_BYTES = 65_536;
 const SLICE_MS = 5;
 
 /** Why decoding stands still; it goes on when no reason is left. */
-export const Hold = { OPENING: 1, BUSY: 2, SLICE: 4, PAUSED: 8, DRAINING: 16, CLOSING: 32 } as const;
+export const Hold = { OPENING: 1, BUSY: 2, SLICE: 4, PAUSED: 8, DRAINING: 16, CLOSING: 32, DELAYED: 64 } as const;
 
 /** What the receiving half asks of its session. */
 export interface InboundOwner<In, Out> {
@@ -78,6 +78,9 @@ export class Inbound<In, Out> implements PackageSink<In> {
   #checkMask = 63;
   /** `packagesRead` when #turnStartMs was taken. */
   #packagesBefore = 0;
+  /** Made when the session is delayed for the first time. */
+  #delay: WheelTimer | undefined;
+  #delayedUntilMs = 0;
   /** Made once, when the first handler returns a promise. */
   #follower: { readonly onSettled: () => void; readonly onRejected: (thrown: unknown) => void } | undefined;
 
@@ -123,7 +126,7 @@ export class Inbound<In, Out> implements PackageSink<In> {
 
   /** Whether the program itself holds decoding up. */
   get isPaused(): boolean {
-    return (this.#holds & Hold.PAUSED) !== 0;
+    return (this.#holds & (Hold.PAUSED | Hold.DELAYED)) !== 0;
   }
 
   /** Until when the peer was held back, and so could not be heard: now, while it is. */
@@ -181,6 +184,8 @@ export class Inbound<In, Out> implements PackageSink<In> {
 
   onPackage(pkg: In): boolean {
     this.packagesRead++;
+    // A handler that returns promises does so from the start: to look at every package would cost more than it tells.
+    if (this.packagesRead === 1 && pkg instanceof Promise) return this.#refusePromise(pkg);
     const pool = this.#settings.taskPool;
     if (pool !== undefined) {
       this.#runInPool(pool, pkg);
@@ -194,6 +199,14 @@ export class Inbound<In, Out> implements PackageSink<In> {
     }
     if ((this.packagesRead & this.#checkMask) === 0) this.#checkSlice();
     return this.#holds === 0;
+  }
+
+  #refusePromise(pkg: Promise<unknown>): false {
+    this.packagesRead = 0;
+    ignoreRejection(pkg);
+    const text = 'PkgHandler.read returned a promise: expected a package, made synchronously';
+    this.#owner.onFailure(new ListenerError('PROMISE_RETURNED', 'read', text));
+    return false;
   }
 
   onPackageError(error: PeerError | ListenerError): void {
@@ -296,6 +309,18 @@ export class Inbound<In, Out> implements PackageSink<In> {
     }
   }
 
+  /** Stands still for so long, or longer when a delay before this one ends later. */
+  delay(delayMs: number): void {
+    if (!(delayMs >= 0)) throw invalid('delay', 'milliseconds, 0 or more', delayMs);
+    if ((this.#holds & Hold.CLOSING) !== 0) return;
+    const untilMs = Math.ceil(this.#owner.wheel.now() + delayMs);
+    this.#delay ??= new WheelTimer({ onTimer: () => this.release(Hold.DELAYED) });
+    if (this.#delay.isArmed && untilMs <= this.#delayedUntilMs) return;
+    this.#delayedUntilMs = untilMs;
+    this.#owner.wheel.arm(this.#delay, delayMs);
+    this.hold(Hold.DELAYED);
+  }
+
   /** The peer has sent its last byte and everything before it was decoded: what is left is a cut package. */
   end(): number {
     this.partialSinceMs = -1;
@@ -305,6 +330,7 @@ export class Inbound<In, Out> implements PackageSink<In> {
   /** No further package is handled; what is buffered is dropped. */
   stop(): void {
     this.#holds |= Hold.CLOSING;
+    this.#delay?.cancel();
     this.partialSinceMs = -1;
     this.#reader?.discard();
   }

@@ -211,8 +211,20 @@ export function withIdleTimeoutMs(timeoutMs: number): Plain<'idleTimeoutMs'> {
   };
 }
 
+/**
+ * What `withHeartbeat` writes. A `ping` that does not look at its session fits sessions of all packages, one that sends nothing those
+ * that send any: without this, whether that compiles depends on what the compiler has looked at before.
+ */
+type HeartbeatOption<In, Out> = Option<{
+  heartbeat:
+    | (Pick<Heartbeat, 'intervalMs' | 'timeoutMs'> & {
+        readonly ping?: (session: unknown extends In ? never : Session<In, Out>) => [Out] extends [undefined] ? unknown : Out | undefined;
+      })
+    | undefined;
+}>;
+
 /** Ping a silent peer, and close (HEARTBEAT) one that stays silent. Default: none. */
-export function withHeartbeat<In, Out>(heartbeat: Heartbeat<In, Out>): SessionOption<In, Out, 'heartbeat'> {
+export function withHeartbeat<In, Out>(heartbeat: Heartbeat<In, Out>): HeartbeatOption<In, Out> {
   if (typeof heartbeat !== 'object' || heartbeat === null)
     throw invalid('withHeartbeat', 'an object with intervalMs and timeoutMs', heartbeat);
   const { intervalMs, timeoutMs, ping } = heartbeat;
@@ -220,7 +232,7 @@ export function withHeartbeat<In, Out>(heartbeat: Heartbeat<In, Out>): SessionOp
   checkMs('withHeartbeat timeoutMs', timeoutMs);
   if (timeoutMs <= intervalMs) throw invalid('withHeartbeat timeoutMs', `more than intervalMs (${intervalMs})`, timeoutMs);
   if (ping !== undefined) checkFunction('withHeartbeat ping', ping);
-  return (options) => {
+  return (options: { heartbeat: unknown }) => {
     options.heartbeat = heartbeat;
   };
 }

@@ -12,9 +12,12 @@ export interface WriteResult {
 }
 
 export interface WriteOptions {
-  /** Reject with WRITE_TIMEOUT when the operating system has not taken the package by then. Default: no limit of its own. */
+  /** Reject with WRITE_TIMEOUT when the operating system has not taken the package by then. Default, as 0: no limit of its own. */
   readonly timeoutMs?: number;
-  /** Reject with ABORTED. A package that waits in the queue is taken back; one that is on its way is sent all the same. */
+  /**
+   * Reject with ABORTED. A package that waits in the queue is taken back; one that is on its way is sent all the same, and so is one
+   * whose signal is aborted in the turn that wrote it: it stands between the packages of that turn, which leave as one piece of memory.
+   */
   readonly signal?: AbortSignal;
 }
 

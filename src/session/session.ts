@@ -1,11 +1,13 @@
 import { Attributes } from '../base/attributes.ts';
 import { toReference } from '../base/byte-writer.ts';
-import { ConfigError, type PorticoError, StateError } from '../base/errors.ts';
+import { ConfigError, type PeerError, type PorticoError, StateError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
 import { checkMs, checkOneOf, invalid, type Option } from '../base/option.ts';
+import type { Wheel } from '../base/wheel.ts';
 import type { PkgContext } from '../codec/pkg-handler.ts';
 import type { Address, Connection } from '../transport/connection.ts';
 import { type CloseCallback, CloseCallbacks } from './close-callbacks.ts';
-import { CLOSE_STATUS, type CloseCode, type CloseReason, type CloseRequest, isOwnStatus } from './close-reason.ts';
+import { CLOSE_STATUS, type CloseCode, type CloseReason, type CloseRequest, isOwnStatus, requestForFailure } from './close-reason.ts';
 import { Hold } from './inbound.ts';
 import { buildSessionOptions, type SessionOptions } from './options.ts';
 import { encodePackage, PendingWrite, type WriteOptions, type WriteResult, watchWrite } from './outbound.ts';
@@ -93,6 +95,15 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
   /** The connection below, for what it knows of TLS and for its `raw` socket. Sending on it breaks the session. */
   get connection(): Connection {
     return this.#life.connection;
+  }
+
+  /** The time and the timers of its endpoint, for listeners that are made of others. */
+  get wheel(): Wheel {
+    return this.#life.host.wheel;
+  }
+
+  get logger(): Logger {
+    return this.#life.host.logger;
   }
 
   /** A place for the program's own data; kept until the session is forgotten. */
@@ -281,6 +292,11 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
     this.#life.inbound?.release(Hold.PAUSED);
   }
 
+  /** Handles no further package for so long, whatever `pause` and `resume` do meanwhile. */
+  delay(delayMs: number): void {
+    this.#life.inbound?.delay(delayMs);
+  }
+
   /**
    * Packages as an async iterator, in place of `onMessage`: the next package is handled when the loop asks for it. The loop
    * ends when the session closes and throws what ended it. Leaving the loop gives packages back to the listener.
@@ -339,6 +355,11 @@ export class Session<In = unknown, Out = In> implements PkgContext, AsyncIterabl
       ...(drainTimeoutMs === undefined ? {} : { drainTimeoutMs }),
     };
     return options.afterHandlers === true ? this.#life.closeAfterHandlers(request) : this.#life.close(request);
+  }
+
+  /** Closes for a fault of the peer, which is told its message and status, behind what is queued. `onError` gets it before `onClose`. */
+  fail(error: PeerError): Promise<CloseReason> {
+    return this.#life.close(requestForFailure(error));
   }
 
   /** Closes at once; queued bytes are lost. With an error, `onError` gets it (as the cause of a TransportError, if it is not ours). */

@@ -97,7 +97,7 @@ describe('a reader of messages', () => {
     ]);
   });
 
-  it('takes an empty message for a package where the handler does, and for nothing elsewhere', () => {
+  it('takes an empty message for a package where the handler does; elsewhere an empty datagram is told, another message is nothing', () => {
     const raw = readerOf(new RawHandler());
     raw.feed('');
     raw.feed('x');
@@ -105,8 +105,12 @@ describe('a reader of messages', () => {
     expect(raw.sink.take()).toEqual(['', 'x', '']);
     const lines = readerOf(new LineHandler());
     lines.feed('');
-    expect(lines.sink.take()).toEqual([]);
+    expect(lines.sink.take()).toEqual(['MALFORMED_PACKAGE recoverable']);
     expect(lines.reader.isPristine).toBe(true);
+    const messages = readerOf(new LineHandler(), { isDatagram: false });
+    messages.feed('');
+    expect(messages.sink.take()).toEqual([]);
+    expect(messages.reader.isPristine).toBe(true);
   });
 
   it('stops in the middle of a message, keeps later ones, and goes on in order', () => {
@@ -123,7 +127,7 @@ describe('a reader of messages', () => {
     // Waiting messages are charged for more than their bytes: an empty one costs memory, too.
     expect(reader.bufferedBytes).toBe(3 + 7 + 4 * 64);
     reader.resume();
-    expect(sink.take()).toEqual(['cd', 'e', 'fg', 'gh']);
+    expect(sink.take()).toEqual(['cd', 'e', 'fg', 'MALFORMED_PACKAGE recoverable', 'gh']);
     expect(reader.isStopped).toBe(true);
     reader.resume();
     expect(sink.take()).toEqual(['MALFORMED_PACKAGE recoverable', 'ij']);

@@ -76,6 +76,25 @@ describe('connect', () => {
     expect(named).toEqual(['first']);
   });
 
+  it('resolves with a session that was closed as soon as it was open, which says why', async () => {
+    const world = new MemoryWorld();
+    await world.server(lines, new Recorder<string>());
+    const recorder = new Recorder<string>();
+    recorder.onOpen = (session) => void session.close({ code: 'OVERLOAD', reason: 'no room' });
+    const client = world.client(lines, recorder, withReconnect(false));
+    const gaveUp = new Promise<{ error: unknown }>((resolve) => void client.on('gaveUp', resolve));
+    const session = await client.connect();
+    expect(session.isClosed).toBe(true);
+    await world.clock.advance(10_000);
+    const reason = await session.closed;
+    expect(reason).toMatchObject({ code: 'OVERLOAD', by: 'local', text: 'no room' });
+    expect((await gaveUp).error).toMatchObject({ code: 'RECONNECT_EXHAUSTED', cause: reason });
+    // Later there is no session to be had, and the errors say what became of the last one.
+    const text = 'the client has no open session; the last one ended with OVERLOAD: no room';
+    expect(await rejection(client.connect())).toMatchObject({ code: 'NO_SESSION', message: `connect: ${text}`, cause: reason });
+    expect(() => client.send('x')).toThrow(expect.objectContaining({ code: 'NO_SESSION', message: `pick: ${text}`, cause: reason }));
+  });
+
   it('is refused after close, and ready before connect', async () => {
     const world = new MemoryWorld();
     const client = world.client(lines, new Recorder<string>());

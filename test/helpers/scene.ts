@@ -84,7 +84,9 @@ export class Watch extends EventListener<Buffer, Uint8Array> {
   }
 
   async packagesIn(count: number): Promise<Buffer[]> {
-    await until(() => this.packages.length >= count, `${count} package(s)`);
+    await until(() => this.packages.length >= count, `${count} package(s)`).catch((thrown: Error) => {
+      throw new Error(`${thrown.message}: ${this.packages.length} came, errors: ${this.errors.join('; ') || 'none'}`);
+    });
     return this.packages;
   }
 

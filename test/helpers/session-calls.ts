@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { PorticoError } from '../../src/base/errors.ts';
+import { PeerError, PorticoError } from '../../src/base/errors.ts';
 import type { TcpClient, TcpServer } from '../../src/endpoint/tcp.ts';
 import { withCronPeriodMs, withMaxPackageBytes } from '../../src/session/options.ts';
 import type { Session } from '../../src/session/session.ts';
@@ -23,6 +23,8 @@ export const SESSION_CALLS: Calls<Session<string>> = {
   remoteAddress: (session) => session.remoteAddress.text,
   endPoint: (session) => session.endPoint.id,
   connection: (session) => session.connection.kind,
+  wheel: (session) => session.wheel.now(),
+  logger: (session) => typeof session.logger.warn,
   attributes: (session) => session.attributes.set('key', 'value'),
   lastActiveMs: (session) => session.lastActiveMs,
   lastActive: (session) => session.lastActive,
@@ -40,11 +42,13 @@ export const SESSION_CALLS: Calls<Session<string>> = {
   drained: (session) => session.drained(),
   pause: (session) => session.pause(),
   resume: (session) => session.resume(),
+  delay: (session) => session.delay(5),
   [Symbol.asyncIterator]: (session) => iterateOnce(session),
   signal: (session) => session.signal.aborted,
   closed: (session) => session.closed,
   end: (session) => session.end(),
   close: (session) => session.close({ drainTimeoutMs: 30, code: 'AUTH', reason: 'told to', afterHandlers: session.id % 2 === 0 }),
+  fail: (session) => session.fail(new PeerError('RATE_EXCEEDED', 'told to', { status: 1008 })),
   destroy: (session) => session.destroy(session.id % 2 === 0 ? new Error('told to') : undefined),
   [Symbol.asyncDispose]: (session) => session[Symbol.asyncDispose](),
   addCloseCallback: (session) => session.addCloseCallback('calls', {}, () => nextTurn()),

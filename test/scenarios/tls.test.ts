@@ -10,6 +10,7 @@ import {
   withMaxSessions,
   withReconnect,
   withServerAddress,
+  withStaticRead,
   withTls,
 } from '../../src/endpoint/options.ts';
 import { closeCodeOf } from '../../src/session/close-reason.ts';
@@ -60,6 +61,29 @@ describe('60 TLS verifies by default', () => {
     expect(watch.opened).toEqual([]);
     expect(echo.watch.packages).toEqual([]);
   });
+
+  it.each([false, true])(
+    '60 a certificate that the client does not trust: the server drops it at once (static read %s)',
+    async (isStatic) => {
+      const { ca, server, otherCa } = certificates;
+      // Time stands still, so no time-out helps.
+      const options = [withClock(new VirtualClock()), withMaxSessions(1), withStaticRead(isStatic)] as const;
+      const echo = await scene.server(withTls({ cert: server.cert, key: server.key }), ...options);
+      const trusting = await scene.client(echo, withTls({ ca: ca.cert }));
+      await trusting.client.close();
+      await echo.watch.closes(1);
+      const base = openHandles();
+      for (const [count, tls] of [{ ca: otherCa.cert }, { ca: ca.cert, serverName: 'another.test' }].entries()) {
+        const { client } = scene.newClient(echo, withTls(tls));
+        await rejectionOf(client.connect());
+        await until(() => echo.lost.length > count, 'the server to know');
+        await until(() => openHandles() <= base, 'the socket to be closed');
+      }
+      expect(echo.lost).toMatchObject([{ code: 'HANDSHAKE_FAILED' }, { code: 'HANDSHAKE_FAILED' }]);
+      await scene.client(echo, withTls({ ca: ca.cert }));
+      await echo.watch.sessions(2);
+    },
+  );
 
   it('60 a certificate for another name: connect rejects', async () => {
     const { ca, serverA } = certificates;

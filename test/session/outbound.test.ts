@@ -181,6 +181,31 @@ describe('withSendQueue', () => {
 });
 
 describe('the signal of a write', () => {
+  it('aborted in the turn of the write rejects, and the package leaves with the others of the turn', async () => {
+    const world = new MemoryWorld();
+    const listener = new Recorder<string>();
+    await world.server(line, listener);
+    const session = await world.connect(line, new Recorder<string>());
+    const controller = new AbortController();
+    session.send('before');
+    const write = codeOf(() => session.writePkg('aborted', { signal: controller.signal }));
+    session.send('behind');
+    controller.abort();
+    expect(await write).toBe('ABORTED');
+    await listener.until('message', 3);
+    expect(listener.packages).toEqual(['before', 'aborted', 'behind']);
+    expect(session.stats()).toMatchObject({ packagesWritten: 3, packagesDropped: 0, writes: 1 });
+    expect(session.isClosed).toBe(false);
+  });
+
+  it('has nothing to do with a timeoutMs of 0, which is none', async () => {
+    const { world, session } = await stalled();
+    const write = session.writePkg(sized(3_000), { timeoutMs: 0 });
+    await world.clock.advance(1_000_000);
+    world.link().unstall('client');
+    expect(await write).toEqual({ total: 3_000, sent: 3_000 });
+  });
+
   it('takes a package back that waits in the queue; the session and the others are not touched', async () => {
     const { world, session, client } = await stalled();
     await sendEach(session, ['0:', '1:']);

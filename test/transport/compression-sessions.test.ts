@@ -80,7 +80,7 @@ describe('compression', () => {
     expect(overTls.session.connection.tls?.authorized).toBe(true);
   });
 
-  it('stands behind the upgrades given before it, and the later one wins', () => {
+  it('stands behind the upgrades, in whatever order they are given, and the later one wins', () => {
     const other: Upgrade = async (connection) => connection;
     const options = { ...TCP_SERVER_DEFAULTS };
     const apply = (...given: readonly ((built: { upgrades: readonly Upgrade[]; staticRead: boolean }) => void)[]): readonly Upgrade[] => {
@@ -92,7 +92,9 @@ describe('compression', () => {
     expect(apply(withUpgrade(other), zip)).toEqual([other, expect.any(Function)]);
     expect(apply(zip, withCompression('snappy'), withCompression('zip'))).toHaveLength(1);
     expect(apply(withUpgrade(other), zip, withCompression('none'))).toEqual([other]);
-    expect(apply(zip, withUpgrade(other))).toEqual([other]);
+    expect(apply(zip, withUpgrade(other))).toEqual(apply(withUpgrade(other), zip));
+    expect(apply(withUpgrade(other, other), zip, withUpgrade(other))).toEqual(apply(withUpgrade(other), zip));
+    expect(apply(zip, withUpgrade(other), withCompression('none'))).toEqual([other]);
     expect(options.upgrades).toEqual([]);
   });
 

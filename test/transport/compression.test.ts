@@ -220,6 +220,20 @@ describe('a corrupt stream', () => {
     expect(ours.ending?.error).toMatchObject({ code: 'PROTOCOL_VIOLATION' });
   });
 
+  it.each([
+    [10, 10],
+    [40, 16],
+  ])('behind %i flushed batches that came at once loses at most those beyond the sixteenth', async (count, kept) => {
+    const batches = Array.from({ length: count }, (_, index) => `batch ${index};`);
+    const { ours, raw } = await halfCompressed('zip');
+    raw.send(Buffer.concat([flushed(...batches), Buffer.alloc(40, 0xff)]));
+    await until(() => ours.ends === 1, 'the report');
+    expect(ours.ending?.error).toMatchObject({ code: 'PROTOCOL_VIOLATION' });
+    const text = String(ours.bytes);
+    expect(batches.join('').startsWith(text)).toBe(true);
+    expect(text.split(';').length - 1).toBeGreaterThanOrEqual(kept);
+  });
+
   it('is told when the reader goes on, not while it is paused', async () => {
     const { ours, raw } = await halfCompressed('snappy');
     ours.connection.pause();

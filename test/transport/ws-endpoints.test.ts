@@ -28,10 +28,11 @@ import {
   withProxyAgent,
   withSubprotocols,
 } from '../../src/endpoint/ws-options.ts';
-import { withHalfOpen } from '../../src/session/options.ts';
+import { withEventListener, withHalfOpen } from '../../src/session/options.ts';
 import { VirtualClock } from '../../src/testing/virtual-clock.ts';
 import { WS_REQUEST } from '../../src/transport/ws-settings.ts';
 import { pattern, turns, until } from '../helpers/raw-peer.ts';
+import type { BytesSession } from '../helpers/scene.ts';
 import { useWsScene } from '../helpers/ws-scene.ts';
 
 const ws = useWsScene();
@@ -269,4 +270,13 @@ describe('options', () => {
     // @ts-expect-error: a server asks for nothing.
     void new WsServer(withMaxRedirects(1));
   });
+});
+
+it('connect resolves with a session that the server closed as soon as it was open, and that says why', async () => {
+  const onOpen = (session: BytesSession): void => void session.close({ status: 4002, reason: 'no room' });
+  const echo = await ws.server(withEventListener<Buffer, Uint8Array>({ onMessage() {}, onOpen }));
+  for (let count = 1; count <= 5; count++) {
+    const { session } = await ws.client(echo.url);
+    expect(await session.closed).toMatchObject({ by: 'peer', status: 4002 });
+  }
 });

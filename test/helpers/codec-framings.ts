@@ -1,11 +1,14 @@
+import type { ByteReader } from '../../src/base/byte-reader.ts';
+import type { ByteWriter } from '../../src/base/byte-writer.ts';
 import { DecimalPrefixHandler } from '../../src/codec/decimal-prefix.ts';
 import { DelimiterHandler } from '../../src/codec/delimiter.ts';
 import { FixedLengthHandler } from '../../src/codec/fixed-length.ts';
 import { LengthFieldHandler } from '../../src/codec/length-field.ts';
 import { LineHandler } from '../../src/codec/line.ts';
-import type { PkgHandler } from '../../src/codec/pkg-handler.ts';
+import { type PkgContext, PkgHandler } from '../../src/codec/pkg-handler.ts';
 import { RawHandler } from '../../src/codec/raw.ts';
 import { VarintHandler } from '../../src/codec/varint.ts';
+import { ActionPacketHandler } from '../../src/router/action-packet.ts';
 
 /** One framing, ready for any of the tests that all framings must pass. */
 export interface Framing {
@@ -41,6 +44,19 @@ function framing(name: string, make: () => unknown, pkg: Framing['pkg'], traits:
 }
 
 const announces = { announces: true } as const;
+
+/** The packets of portico/router, always with the same action and seq: their bodies. */
+class ActionBodies extends PkgHandler<Uint8Array> {
+  readonly #packets = new ActionPacketHandler();
+
+  read(bytes: ByteReader): Uint8Array | undefined {
+    return this.#packets.read(bytes)?.body;
+  }
+
+  write(body: Uint8Array, session: PkgContext, out: ByteWriter): void {
+    this.#packets.write({ action: 7, seq: -7, body }, session, out);
+  }
+}
 
 export const FRAMINGS: readonly Framing[] = [
   framing('RawHandler', () => new RawHandler(), body, { isFramed: false }),
@@ -82,4 +98,5 @@ export const FRAMINGS: readonly Framing[] = [
     (size, seed) => body(Math.max(1, size), seed),
     announces,
   ),
+  framing('ActionPacketHandler', () => new ActionBodies(), body, announces),
 ];

@@ -17,6 +17,9 @@ export { MemoryNetwork, type MemoryNetworkOptions, type MemoryTransportOptions }
 export type { MemoryConnection, MemoryLatency, MemoryLink, MemorySide } from '../transport/memory-link.ts';
 export type { MemorySplit } from '../transport/memory-pipe.ts';
 export { seededRandom } from '../transport/memory-random.ts';
+export { backplaneContract } from './backplane-contract.ts';
+export { BackplaneRecorder, type RecordedMessage } from './backplane-recorder.ts';
+export type { BackplaneHarness, BackplaneService } from './backplane-scene.ts';
 export { connectionContract, type TestApi } from './connection-contract.ts';
 export { ConnectionRecorder, ReceiptRecorder } from './connection-recorder.ts';
 export type { ConnectionCapabilities, ConnectionHarness } from './contract-scene.ts';

@@ -10,7 +10,7 @@ const NOBODY: ReadonlyMap<string, OwnMember> = new Map();
 
 /** The members and clients of this node: what it announces, and announces again when the server was lost. Bounded. */
 export class OwnMembers {
-  readonly clients = new Set<string>();
+  readonly clients: Set<string> = new Set();
   readonly #limits: BackplaneLimits;
   readonly #nextVersion: () => number;
   readonly #rooms = new Map<string, Map<string, OwnMember>>();

@@ -13,7 +13,7 @@ export class BackplaneRecorder implements BackplaneSink {
   readonly backplane: Backplane;
   readonly messages: RecordedMessage[] = [];
   /** As `onMember` told them. */
-  readonly rooms = new Map<string, Map<string, BackplaneMember>>();
+  readonly rooms: Map<string, Map<string, BackplaneMember>> = new Map();
   /** `+member`, `=member` for a new state, `-member`. */
   readonly changes: string[] = [];
   readonly nodesDown: string[] = [];

@@ -1,5 +1,6 @@
 import type { ByteReader } from '../../src/base/byte-reader.ts';
 import type { ByteWriter } from '../../src/base/byte-writer.ts';
+import { ContentLengthHandler } from '../../src/codec/content-length.ts';
 import { DecimalPrefixHandler } from '../../src/codec/decimal-prefix.ts';
 import { DelimiterHandler } from '../../src/codec/delimiter.ts';
 import { FixedLengthHandler } from '../../src/codec/fixed-length.ts';
@@ -99,4 +100,5 @@ export const FRAMINGS: readonly Framing[] = [
     announces,
   ),
   framing('ActionPacketHandler', () => new ActionBodies(), body, announces),
+  framing('ContentLengthHandler', () => new ContentLengthHandler(), text),
 ];

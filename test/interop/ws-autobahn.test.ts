@@ -54,7 +54,7 @@ function check(name: RunName, results: Parameters<typeof verdicts>[0], count: nu
   expect(worse).toEqual([]);
 }
 
-describe('the Autobahn test suite', () => {
+describe('znet-knet scenario 63: the Autobahn test suite', () => {
   it(
     'finds our server conforming',
     async () => {

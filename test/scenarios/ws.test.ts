@@ -143,7 +143,7 @@ describe('getty scenarios over WebSocket', () => {
 });
 
 describe('znet and knet scenarios over WebSocket', () => {
-  it('9: the answer begins with the bytes that the request began with', async () => {
+  it('znet-knet scenario 9: the answer begins with the bytes that the request began with', async () => {
     const echo = await ws.server();
     const peer = await ws.peer(echo);
     const request = Buffer.concat([Buffer.of(0, 1, 0, 2), Buffer.from('{"jsonrpc":"2.0"}')]);
@@ -152,7 +152,7 @@ describe('znet and knet scenarios over WebSocket', () => {
     expect(frame?.payload.subarray(0, 4)).toEqual(Buffer.of(0, 1, 0, 2));
   });
 
-  it('10: a message that is too short for its framing is told to onError, and the next one is read', async () => {
+  it('znet-knet scenario 10: a message that is too short for its framing is told to onError, and the next one is read', async () => {
     const echo = await ws.server(withPkgHandler(new FourBytes()));
     const peer = await ws.peer(echo);
     peer.pour(wsFrame(BINARY, 'abc'), wsFrame(BINARY, 'abcd'));
@@ -160,7 +160,7 @@ describe('znet and knet scenarios over WebSocket', () => {
     expect(echo.watch.errors.map((error) => error.code)).toEqual(['MALFORMED_PACKAGE']);
   });
 
-  it('12: a fragmented message with a ping between the fragments is one request and one pong', async () => {
+  it('znet-knet scenario 12: a fragmented message with a ping between the fragments is one request and one pong', async () => {
     const echo = await ws.server();
     const peer = await ws.peer(echo);
     peer.pour(wsFrame(TEXT, 'he', { fin: false }), wsFrame(PING), wsFrame(CONTINUATION, 'llo'));
@@ -169,7 +169,7 @@ describe('znet and knet scenarios over WebSocket', () => {
     expect(echo.watch.texts).toEqual(['hello']);
   });
 
-  it('13: a text message on a server for binary is closed with 1003, and others go on', async () => {
+  it('znet-knet scenario 13: a text message on a server for binary is closed with 1003, and others go on', async () => {
     const echo = await ws.server(withTextPolicy('reject'));
     const [peer, other] = [await ws.peer(echo), await ws.peer(echo)];
     peer.pour(wsFrame(BINARY, 'before'), wsFrame(TEXT, 'text'), wsFrame(BINARY, 'behind'));
@@ -179,14 +179,14 @@ describe('znet and knet scenarios over WebSocket', () => {
     expect(await other.messagesIn(1)).toEqual(['other']);
   });
 
-  it('13: a text message counts as binary when that is the policy', async () => {
+  it('znet-knet scenario 13: a text message counts as binary when that is the policy', async () => {
     const echo = await ws.server(withTextPolicy('binary'));
     const peer = await ws.peer(echo);
     peer.pour(wsFrame(TEXT, 'text'));
     expect((await peer.framesIn(1))[0]).toMatchObject({ opcode: BINARY, payload: Buffer.from('text') });
   });
 
-  it('23: connections that never ask for an upgrade are closed at the time-out, and new ones get in', async () => {
+  it('znet-knet scenario 23: connections that never ask for an upgrade are closed at the time-out, and new ones get in', async () => {
     const clock = new VirtualClock();
     const echo = await ws.server(withClock(clock), withHandshakeTimeoutMs(5000));
     const silent = await Promise.all(Array.from({ length: 50 }, () => ws.connected(echo)));
@@ -199,7 +199,7 @@ describe('znet and knet scenarios over WebSocket', () => {
     expect(await (await ws.asked(echo)).answered()).toBe(101);
   });
 
-  it('30: answers 404, 426 and 405 with one body each', async () => {
+  it('znet-knet scenario 30: answers 404, 426 and 405 with one body each', async () => {
     const echo = await ws.server(withPath('/ws'));
     const plain = { headers: { Upgrade: undefined, Connection: undefined } };
     for (const [status, peer] of [
@@ -215,7 +215,7 @@ describe('znet and knet scenarios over WebSocket', () => {
     expect(echo.watch.opened).toEqual([]);
   });
 
-  it('31: lets in listed origins only; by default those of the host, and clients without one', async () => {
+  it('znet-knet scenario 31: lets in listed origins only; by default those of the host, and clients without one', async () => {
     const listed = await ws.server(withOrigins(['https://App.example:443']));
     const open = await ws.server();
     const ask = async (echo: typeof open, origin: string | undefined): Promise<number> =>
@@ -229,7 +229,7 @@ describe('znet and knet scenarios over WebSocket', () => {
     expect([listed.watch.opened.length, open.watch.opened.length]).toEqual([1, 2]);
   });
 
-  it('33: onClose knows the code, the reason and who began; the signal is aborted by then', async () => {
+  it('znet-knet scenario 33: onClose knows the code, the reason and who began; the signal is aborted by then', async () => {
     const echo = await ws.server();
     const told = await ws.peer(echo);
     const gone = await ws.peer(echo);
@@ -248,7 +248,7 @@ describe('znet and knet scenarios over WebSocket', () => {
     expect(echo.watch.reasons).toHaveLength(3);
   });
 
-  it('34: ten queued messages come before the close frame', async () => {
+  it('znet-knet scenario 34: ten queued messages come before the close frame', async () => {
     const echo = await ws.server();
     const peer = await ws.peer(echo);
     const session = await echo.watch.session();
@@ -259,7 +259,7 @@ describe('znet and knet scenarios over WebSocket', () => {
     expect([peer.messages[9], peer.close?.text]).toEqual(['message 9', 'bye']);
   });
 
-  it('35: who answers no ping is closed after two misses; who only answers pings stays', async () => {
+  it('znet-knet scenario 35: who answers no ping is closed after two misses; who only answers pings stays', async () => {
     const clock = new VirtualClock();
     const echo = await ws.server(withClock(clock), withPing({ periodMs: 1000, misses: 2 }));
     const [mute, alive] = [await ws.peer(echo), await ws.peer(echo)];

@@ -41,7 +41,7 @@ export function checkBoolean(name: string, value: boolean): boolean {
 }
 
 export function checkString(name: string, value: string, maxBytes: number): string {
-  if (typeof value !== 'string' || value.length === 0 || Buffer.byteLength(value) > maxBytes) {
+  if (typeof value !== 'string' || value.length === 0 || new TextEncoder().encode(value).length > maxBytes) {
     throw invalid(name, `a string of 1 to ${maxBytes} bytes`, value);
   }
   return value;

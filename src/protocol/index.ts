@@ -46,3 +46,4 @@ export {
   type StreamSpec,
 } from './protocol.ts';
 export { empty, raw, text } from './raw.ts';
+export type { SchemaInput, SchemaIssue, SchemaOutput, SchemaResult, StandardSchema } from './standard-schema.ts';

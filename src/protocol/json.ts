@@ -1,9 +1,9 @@
-import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { ConfigError, describeThrown, StateError } from '../base/errors.ts';
 import { checkInteger, invalid, show } from '../base/option.ts';
 import type { BodyCodec } from './body-codec.ts';
 import { InvalidBodyError, showPath } from './invalid-body.ts';
 import { DEFAULT_MAX_JSON_DEPTH, parseJson } from './json-text.ts';
+import type { SchemaInput, SchemaOutput, StandardSchema } from './standard-schema.ts';
 import { encodeUtf8 } from './utf8.ts';
 
 export interface JsonOptions {
@@ -19,12 +19,12 @@ export interface JsonOptions {
  * `decode` throws InvalidBodyError for what is not JSON or refused by the schema, and ConfigError for a schema that turns out to be
  * asynchronous. `encode` throws StateError UNENCODABLE_BODY for undefined, functions, big integers and cycles.
  */
-export function json<Schema extends StandardSchemaV1>(
+export function json<Schema extends StandardSchema>(
   schema: Schema,
   options?: JsonOptions,
-): BodyCodec<StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>>;
+): BodyCodec<SchemaInput<Schema>, SchemaOutput<Schema>>;
 export function json<T>(options?: JsonOptions): BodyCodec<T>;
-export function json(first?: StandardSchemaV1 | JsonOptions, second?: JsonOptions): BodyCodec<unknown> {
+export function json(first?: StandardSchema | JsonOptions, second?: JsonOptions): BodyCodec<unknown> {
   const schema = isSchema(first) ? first : undefined;
   const { maxDepth = DEFAULT_MAX_JSON_DEPTH } = (schema === undefined ? (first as JsonOptions | undefined) : second) ?? {};
   checkInteger('json maxDepth', maxDepth, 1, 10_000);
@@ -38,7 +38,7 @@ export function json(first?: StandardSchemaV1 | JsonOptions, second?: JsonOption
   };
 }
 
-function isSchema(value: unknown): value is StandardSchemaV1 {
+function isSchema(value: unknown): value is StandardSchema {
   if (value === undefined) return false;
   // Schemas of some libraries are functions.
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) {
@@ -69,7 +69,7 @@ export function encodeJson(value: unknown): Uint8Array {
 }
 
 /** Throws InvalidBodyError with the schema's issues. */
-export function validate<Schema extends StandardSchemaV1>(schema: Schema, value: unknown): StandardSchemaV1.InferOutput<Schema> {
+export function validate<Schema extends StandardSchema>(schema: Schema, value: unknown): SchemaOutput<Schema> {
   const result = schema['~standard'].validate(value);
   if (result instanceof Promise) {
     result.catch(() => {});

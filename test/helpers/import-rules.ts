@@ -36,7 +36,6 @@ export const PACKAGE_RULES: Readonly<Record<string, readonly string[]>> = {
   session: ['p-queue'],
   endpoint: ['p-queue'],
   'worker-pool': ['piscina'],
-  protocol: ['@standard-schema/spec'],
   protobuf: ['@bufbuild/protobuf'],
   'backplane-redis': ['@redis/client'],
   'backplane-nats': ['@nats-io/transport-node'],

@@ -1,5 +1,6 @@
 /** Checked by the compiler alone (`npm run check:types`): what is inferred from a protocol, end to end. */
 
+import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { type } from 'arktype';
 import {
   type AnyBodyCodec,
@@ -19,6 +20,9 @@ import {
   type ReplyReceived,
   type ReplySent,
   raw,
+  type SchemaInput,
+  type SchemaOutput,
+  type StandardSchema,
   type StreamNames,
   text,
 } from 'portico/protocol';
@@ -85,3 +89,8 @@ expectTypeOf<MessageNames<Protocol>>().toEqualTypeOf<string>();
 defineProtocol({ odd: { id: 1, body: text(), reply: text(), stream: text() } });
 // @ts-expect-error: no body
 defineProtocol({ odd: { id: 1 } });
+
+// Whatever is a schema by the published types is one here, and gives the same types.
+expectTypeOf<StandardSchemaV1<string, number>>().toExtend<StandardSchema<string, number>>();
+expectTypeOf<SchemaInput<StandardSchemaV1<string, number>>>().toEqualTypeOf<string>();
+expectTypeOf<SchemaOutput<StandardSchemaV1<string, number>>>().toEqualTypeOf<number>();

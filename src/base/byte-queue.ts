@@ -1,6 +1,6 @@
 import type { ByteReader } from './byte-reader.ts';
 import { ListenerError } from './errors.ts';
-import { FastBuffer } from './fast-buffer.ts';
+import { copyBytes, FastBuffer } from './fast-buffer.ts';
 
 /** Packages up to this size are copied out of the receive buffer many at a time, into slabs that they share. */
 const SLAB_PACKAGE_BYTES = 2048;
@@ -320,7 +320,7 @@ export class ByteQueue implements ByteReader {
       slabUsed = 0;
     }
     const run = Math.min(available, SLAB_BYTES - slabUsed);
-    slab.set(new FastBuffer(this.#bytes.buffer, this.#bytes.byteOffset + at, run), slabUsed);
+    copyBytes(slab, new FastBuffer(this.#bytes.buffer, this.#bytes.byteOffset + at, run), slabUsed);
     slabOwner = this;
     slabFrom = at;
     slabTo = at + run;

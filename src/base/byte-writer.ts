@@ -1,5 +1,5 @@
 import { ListenerError } from './errors.ts';
-import { FastBuffer } from './fast-buffer.ts';
+import { copyBytes, FastBuffer } from './fast-buffer.ts';
 import { show } from './option.ts';
 import { ignoreRejection } from './thenable.ts';
 
@@ -97,7 +97,7 @@ export class ByteWriter {
       return;
     }
     const at = this.#reserve(bytes.length);
-    this.#buffer.set(bytes, at);
+    copyBytes(this.#buffer, bytes, at);
   }
 
   #refer(bytes: Uint8Array): void {

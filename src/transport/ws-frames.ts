@@ -1,5 +1,5 @@
 import { randomFillSync } from 'node:crypto';
-import { FastBuffer } from '../base/fast-buffer.ts';
+import { copyBytes, FastBuffer } from '../base/fast-buffer.ts';
 
 /** Frames of one turn leave at 64 KiB; one more message that is copied and its header still fit behind that. */
 const SLAB_BYTES = 98_304;
@@ -153,7 +153,7 @@ function writeFrame(target: Buffer, at: number, chunks: readonly Uint8Array[], s
   const start = writeHeader(target, at, size, isText, isMasked);
   let end = start;
   for (const chunk of chunks) {
-    target.set(chunk, end);
+    copyBytes(target, chunk, end);
     end += chunk.length;
   }
   if (isMasked) mask(target, start, end);

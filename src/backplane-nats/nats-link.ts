@@ -1,5 +1,5 @@
+import { loadPackage } from '../backplane/load-package.ts';
 import type { BusConnector, BusLink, BusLinkEvents } from '../backplane/reconnecting-bus.ts';
-import { ConfigError, describeThrown } from '../base/errors.ts';
 
 /** The part of @nats-io/transport-node that is used here, so that nobody who does without the package needs its types. */
 export interface NatsConnection {
@@ -110,12 +110,6 @@ class NatsLink implements BusLink {
 }
 
 async function loadNats(): Promise<NatsModule> {
-  // Not a literal, so that nobody who does without this package needs its types.
-  const name: string = '@nats-io/transport-node';
-  try {
-    return await import(name);
-  } catch (thrown) {
-    const text = `NatsBackplane: expected the package ${name}, given none that can be loaded (npm install ${name}): ${describeThrown(thrown)}`;
-    throw new ConfigError('MISSING_OPTION', text, { cause: thrown });
-  }
+  // Its own types would be needed by those who do without the package, too.
+  return (await loadPackage('NatsBackplane', '@nats-io/transport-node')) as NatsModule;
 }

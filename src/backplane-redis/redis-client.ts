@@ -1,4 +1,4 @@
-import { ConfigError, describeThrown } from '../base/errors.ts';
+import { loadPackage } from '../backplane/load-package.ts';
 
 /** The part of @redis/client that is used here, so that nobody who does without the package needs its types. */
 export interface RedisClient {
@@ -20,12 +20,6 @@ export interface RedisModule {
 }
 
 export async function loadRedis(): Promise<RedisModule> {
-  // Not a literal, so that nobody who does without this package needs its types.
-  const name: string = '@redis/client';
-  try {
-    return await import(name);
-  } catch (thrown) {
-    const text = `RedisBackplane: expected the package ${name}, given none that can be loaded (npm install ${name}): ${describeThrown(thrown)}`;
-    throw new ConfigError('MISSING_OPTION', text, { cause: thrown });
-  }
+  // Its own types would be needed by those who do without the package, too.
+  return (await loadPackage('RedisBackplane', '@redis/client')) as RedisModule;
 }

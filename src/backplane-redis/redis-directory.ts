@@ -17,6 +17,7 @@ export interface RedisDirectoryOptions {
 
 /** Presence in Redis: each node writes its own keys, which count as long as its lease is there. */
 export class RedisDirectory implements BusDirectory {
+  deferred = 0;
   readonly #options: RedisDirectoryOptions;
   #redis: RedisClient | undefined;
   #pending = 0;
@@ -117,6 +118,7 @@ export class RedisDirectory implements BusDirectory {
   #write(args: readonly (string | Buffer)[]): void {
     if (this.#pending >= MAX_PENDING_COMMANDS) {
       this.#isIncomplete = true;
+      this.deferred++;
       return;
     }
     this.#pending++;

@@ -8,7 +8,8 @@ import type { PorticoError } from '../base/errors.ts';
  * - Messages of one node on one channel MUST arrive in the order in which they were published, each at most once. Nothing is said about
  *   the order between nodes or between channels.
  * - A node MUST NOT be given its own messages: it has delivered them itself.
- * - A message may be lost. That SHOULD become known through `onGap`, at the latest with the next heartbeat of its sender.
+ * - A message may be lost. That SHOULD become known through `onGap`, at the latest with the next heartbeat of its sender; what was sent on
+ *   a channel before the first message that a node heard there can be known to nobody.
  *
  * ### Presence
  * - A node MUST hear of every member of a room that it follows, own ones excepted, through `onMember`, and of each change once: the
@@ -132,12 +133,14 @@ export interface BackplaneStats {
   readonly repeated: number;
   /** What came in and was none of ours. */
   readonly malformed: number;
-  /** Rooms, members, clients, channels, nodes above a limit; each was refused. */
+  /** Rooms, members, clients, channels, nodes and questions of other nodes above a limit; each was refused. */
   readonly refused: number;
   /** Times that the server was lost. */
   readonly disconnects: number;
-  /** Questions to other nodes that not all of them answered in time. */
+  /** Questions to other nodes that not all of them answered in time; questions that were one too many. */
   readonly unanswered: number;
+  /** Members and clients that the server was not told of at once because too many commands waited; it is with a later heartbeat. */
+  readonly deferred: number;
   /** Bytes that wait to be sent. */
   readonly pendingBytes: number;
   readonly nodes: number;
@@ -166,7 +169,7 @@ export interface BackplaneLimits {
   readonly maxMembersPerRoom: number;
   /** Own clients in the directory. Default 1 000 000. */
   readonly maxClients: number;
-  /** Other nodes; those above are not listened to. Default 1 000. */
+  /** Other nodes over a server; those above are not listened to. Default 1 000. */
   readonly maxNodes: number;
 }
 

@@ -4,11 +4,11 @@ import { after, type Wheel, WheelTimer, wheelOf } from '../base/wheel.ts';
 import type { Backplane, BackplaneLimits, BackplaneMember, BackplaneSink, BackplaneStats } from './backplane.ts';
 import type { Bus, BusSink } from './bus.ts';
 import { type BusBackplaneOptions, type BusBackplaneSettings, checkBusOptions } from './bus-options.ts';
-import { BusReceiver, channelTopic, NODES_TOPIC, nodeTopic, roomTopic } from './bus-receiver.ts';
-import { checkBytes, checkName, checkSink, tooLarge } from './checks.ts';
+import { BusReceiver } from './bus-receiver.ts';
+import { checkBytes, checkName, checkSink, fits } from './checks.ts';
 import { CountedNames } from './counted-names.ts';
 import { BackplaneCounters } from './counters.ts';
-import { BEAT, FrameWriter } from './frame.ts';
+import { BEAT, channelTopic, FrameWriter, NODES_TOPIC, nodeTopic, roomTopic } from './frame.ts';
 import { GuardedSink } from './guarded-sink.ts';
 import { LinkWatch } from './link-watch.ts';
 import { NodeTable } from './node-table.ts';
@@ -17,12 +17,14 @@ import { OwnMembers } from './own-members.ts';
 import { PresenceSync } from './presence-sync.ts';
 import { Questions } from './questions.ts';
 import { RemoteMembers } from './remote-members.ts';
-import { SentSequences } from './sequences.ts';
+
+/** How long `close` waits for the server to hear of it. */
+const BYE_TIMEOUT_MS = 1_000;
 
 /** A backplane over anything that can publish and subscribe. */
 export class BusBackplane implements Backplane, BusSink {
   readonly nodeId: string = randomBytes(12).toString('base64url');
-  readonly limits: BackplaneLimits;
+  readonly #limits: BackplaneLimits;
   readonly #settings: BusBackplaneSettings;
   readonly #bus: Bus;
   readonly #wheel: Wheel;
@@ -30,7 +32,6 @@ export class BusBackplane implements Backplane, BusSink {
   readonly #watch: LinkWatch;
 
   readonly #write: FrameWriter;
-  readonly #sent: SentSequences;
   readonly #outlet: Outlet;
   readonly #counters = new BackplaneCounters();
   readonly #own: OwnMembers;
@@ -52,45 +53,44 @@ export class BusBackplane implements Backplane, BusSink {
     const settings = checkBusOptions(name, options);
     const { clock, limits, queryTimeoutMs, maxQuestions } = settings;
     this.#settings = settings;
-    this.limits = limits;
+    this.#limits = limits;
     this.#bus = bus;
     this.#wheel = wheelOf(clock);
     this.#beatTimer = new WheelTimer({ onTimer: () => this.#onBeatTimer() });
     this.#watch = new LinkWatch(settings);
 
     const { maxMembersPerRoom } = limits;
-    this.#write = new FrameWriter(this.nodeId);
-    this.#sent = new SentSequences(this.limits.maxChannels);
-    this.#outlet = new Outlet(bus, limits, this.#counters, (gap) => this.#sink?.onGap(gap));
-    this.#own = new OwnMembers(this.limits, () => this.#nextVersion());
-    this.#nodes = new NodeTable(this.limits.maxNodes);
-    this.#channels = new CountedNames(this.limits.maxChannels);
-    this.#followed = new CountedNames(this.limits.maxRooms);
-    this.#questions = new Questions({ wheel: this.#wheel, timeoutMs: queryTimeoutMs, maxOpen: maxQuestions, maxMembersPerRoom });
-    this.#remote = new RemoteMembers(() => this.#sink, this.#counters, maxMembersPerRoom);
-    this.#sync = new PresenceSync({
+    const counters = this.#counters;
+    this.#channels = new CountedNames(limits.maxChannels);
+    this.#followed = new CountedNames(limits.maxRooms);
+    const write = new FrameWriter(this.nodeId);
+    const parts = {
       nodeId: this.nodeId,
-      nodes: this.#nodes,
-      remote: this.#remote,
-      questions: this.#questions,
+      clock,
+      limits,
+      counters,
+      write,
+      outlet: new Outlet(bus, write, limits, counters, (gap) => this.#sink?.onGap(gap)),
+      own: new OwnMembers(limits, () => this.#nextVersion()),
+      nodes: new NodeTable(limits.maxNodes),
+      remote: new RemoteMembers(() => this.#sink, counters, maxMembersPerRoom),
+      channels: this.#channels,
+      questions: new Questions({ wheel: this.#wheel, timeoutMs: queryTimeoutMs, maxOpen: maxQuestions, maxMembersPerRoom, counters }),
+    };
+    const { outlet, own, nodes, remote, questions } = parts;
+    [this.#write, this.#outlet, this.#own] = [write, outlet, own];
+    [this.#nodes, this.#remote, this.#questions] = [nodes, remote, questions];
+    this.#sync = new PresenceSync({
+      ...parts,
+      maxReads: maxQuestions,
       directory: bus.directory,
       subscribed: () => bus.flush(),
       send: (query, what, about, toNode) =>
-        this.#outlet.send(toNode === undefined ? NODES_TOPIC : nodeTopic(toNode), this.#write.query(query, what, about)),
+        outlet.send(toNode === undefined ? NODES_TOPIC : nodeTopic(toNode), write.query(query, what, about)),
     });
     this.#receiver = new BusReceiver({
-      nodeId: this.nodeId,
-      clock,
-      limits: this.limits,
-      write: this.#write,
-      counters: this.#counters,
-      own: this.#own,
-      nodes: this.#nodes,
-      remote: this.#remote,
-      channels: this.#channels,
-      questions: this.#questions,
+      ...parts,
       sync: this.#sync,
-      outlet: this.#outlet,
       sink: () => this.#sink,
       isOpen: () => this.#state === 'open',
       onEcho: () => this.#onEcho(),
@@ -113,33 +113,33 @@ export class BusBackplane implements Backplane, BusSink {
       await this.close();
       throw thrown;
     }
-    if (this.#isClosed()) throw new StateError('WRONG_STATE', 'open: the backplane was closed meanwhile');
+    this.#checkStillOpen();
     this.#state = 'open';
     this.#outlet.isUp = true;
     this.#watch.restart();
     for (const topic of this.#topics()) this.#bus.subscribe(topic);
     await this.#bus.flush();
+    this.#checkStillOpen();
     const hadMembers = this.#own.size > 0;
     await this.#rewrite();
+    this.#checkStillOpen();
     this.#bus.publish(NODES_TOPIC, this.#write.beat((hadMembers ? BEAT.BACK : BEAT.NEW) | BEAT.ASKS, []));
     this.#wheel.arm(this.#beatTimer, this.#settings.beatMs);
     await this.#bus.flush();
     const { joinWaitMs } = this.#settings;
-    if (this.#bus.directory === undefined && joinWaitMs > 0) await new Promise<void>((resolve) => after(this.#wheel, joinWaitMs, resolve));
+    if (this.#bus.directory === undefined && joinWaitMs > 0) await this.#wait(joinWaitMs);
+    this.#checkStillOpen();
     this.#sync.all();
   }
 
   publish(channel: string, bytes: Uint8Array): void {
     checkName('publish channel', channel);
-    if (!this.#maySend(bytes)) return;
-    const topic = channelTopic(channel);
-    this.#outlet.send(topic, this.#write.message(this.#sent.next(topic), bytes));
+    if (this.#maySend(bytes)) this.#outlet.message(channel, bytes);
   }
 
   publishTo(nodeId: string, channel: string, bytes: Uint8Array): void {
     checkName('publishTo channel', channel);
-    if (!this.#maySend(bytes) || nodeId === this.nodeId) return;
-    this.#outlet.send(nodeTopic(nodeId), this.#write.direct(this.#sent.next(nodeTopic(nodeId)), channel, bytes));
+    if (this.#maySend(bytes) && nodeId !== this.nodeId) this.#outlet.direct(nodeId, channel, bytes);
   }
 
   subscribe(channel: string): boolean {
@@ -147,7 +147,7 @@ export class BusBackplane implements Backplane, BusSink {
     if (this.#isClosed()) return false;
     const added = this.#channels.add(channel);
     if (added === 'first' && this.#state === 'open') this.#bus.subscribe(channelTopic(channel));
-    return this.#unless(added === 'refused');
+    return this.#counters.unless(added === 'refused');
   }
 
   unsubscribe(channel: string): void {
@@ -165,7 +165,7 @@ export class BusBackplane implements Backplane, BusSink {
         this.#sync.room(room);
       }
     }
-    return this.#unless(added === 'refused');
+    return this.#counters.unless(added === 'refused');
   }
 
   unfollow(room: string): void {
@@ -182,16 +182,16 @@ export class BusBackplane implements Backplane, BusSink {
     const set = this.#own.set(room, memberId, state);
     if (typeof set === 'object') {
       this.#bus.directory?.setMember(room, memberId, set.version, state);
-      this.#announce(room, memberId, set.version, state);
+      if (this.#state === 'open') this.#outlet.member(room, memberId, set.version, state);
     }
-    return this.#unless(set === 'refused');
+    return this.#counters.unless(set === 'refused');
   }
 
   removeMember(room: string, memberId: string): void {
     const version = this.#own.remove(room, memberId);
     if (version === undefined) return;
     this.#bus.directory?.removeMember(room, memberId);
-    this.#announce(room, memberId, version, undefined);
+    if (this.#state === 'open') this.#outlet.member(room, memberId, version, undefined);
   }
 
   async members(room: string): Promise<ReadonlyMap<string, BackplaneMember>> {
@@ -212,7 +212,7 @@ export class BusBackplane implements Backplane, BusSink {
     const isNew = !this.#own.clients.has(clientId);
     const isRegistered = this.#own.register(clientId);
     if (isNew && isRegistered) this.#bus.directory?.register(clientId);
-    return this.#unless(!isRegistered);
+    return this.#counters.unless(!isRegistered);
   }
 
   unregister(clientId: string): void {
@@ -232,7 +232,7 @@ export class BusBackplane implements Backplane, BusSink {
   stats(): BackplaneStats {
     return {
       ...this.#counters,
-      unanswered: this.#questions.unanswered,
+      deferred: this.#bus.directory?.deferred ?? 0,
       pendingBytes: this.#outlet.pendingBytes,
       nodes: this.#nodes.size,
       channels: this.#channels.size,
@@ -280,12 +280,27 @@ export class BusBackplane implements Backplane, BusSink {
     this.#questions.clear();
     this.#outlet.close();
     if (wasUp) {
-      this.#bus.publish(NODES_TOPIC, this.#write.beat(BEAT.BYE, []));
-      await this.#bus.directory?.rewrite([], [], 0).catch(() => {});
-      await this.#bus.flush();
+      // A server that has frozen does not keep anybody from closing.
+      await Promise.race([this.#sayBye(), this.#wait(BYE_TIMEOUT_MS)]);
     }
-    for (const table of [this.#nodes, this.#remote, this.#own, this.#channels, this.#followed]) table.clear();
+    for (const table of [this.#nodes, this.#remote, this.#sync, this.#own, this.#channels, this.#followed]) table.clear();
     await this.#bus.close();
+  }
+
+  async #sayBye(): Promise<void> {
+    this.#bus.publish(NODES_TOPIC, this.#write.beat(BEAT.BYE, []));
+    // One that is under way would write again what is taken out here.
+    await this.#rewriting;
+    await this.#bus.directory?.rewrite([], [], 0);
+    await this.#bus.flush();
+  }
+
+  #wait(ms: number): Promise<void> {
+    return new Promise((resolve) => after(this.#wheel, ms, resolve));
+  }
+
+  #checkStillOpen(): void {
+    if (this.#isClosed()) throw new StateError('WRONG_STATE', 'open: the backplane was closed meanwhile');
   }
 
   /** A method, because a comparison in place would make the compiler believe that it stays so. */
@@ -302,29 +317,16 @@ export class BusBackplane implements Backplane, BusSink {
 
   #maySend(bytes: Uint8Array): boolean {
     checkBytes('publish bytes', bytes);
-    if (this.#state !== 'open') {
+    if (this.#state !== 'open' || this.#sink === undefined) {
       if (!this.#isClosed()) this.#counters.dropped++;
       return false;
     }
-    if (bytes.length <= this.limits.maxMessageBytes) return true;
-    this.#counters.tooLarge++;
-    this.#sink?.onError(tooLarge(bytes, this.limits));
-    return false;
-  }
-
-  #announce(room: string, memberId: string, version: number, state: Uint8Array | undefined): void {
-    if (this.#state !== 'open') return;
-    this.#outlet.send(roomTopic(room), this.#write.member(this.#sent.next(roomTopic(room)), memberId, version, state));
+    return fits(bytes, this.#limits, this.#counters, this.#sink);
   }
 
   #leave(topic: string): void {
     this.#nodes.forgetTopic(topic);
     if (this.#state === 'open') this.#bus.unsubscribe(topic);
-  }
-
-  #unless(isRefused: boolean): boolean {
-    if (isRefused) this.#counters.refused++;
-    return !isRefused;
   }
 
   /** Rises always, and across nodes follows their clocks: of two nodes with the same member the later one counts. */
@@ -344,8 +346,10 @@ export class BusBackplane implements Backplane, BusSink {
       this.#bus.restart();
     }
     // A frozen server that wakes up answers these.
-    this.#bus.publish(NODES_TOPIC, this.#write.beat(0, this.isUp && this.#outlet.isEmpty ? this.#sent.forBeat() : []));
-    if (this.isUp) void this.#renew();
+    this.#bus.publish(NODES_TOPIC, this.#write.beat(0, this.#outlet.positions()));
+    if (!this.isUp) return;
+    this.#sync.onBeat();
+    void this.#renew();
   }
 
   async #renew(): Promise<void> {

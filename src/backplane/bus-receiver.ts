@@ -3,27 +3,14 @@ import { describeThrown, PeerError } from '../base/errors.ts';
 import type { BackplaneLimits, BackplaneSink } from './backplane.ts';
 import type { CountedNames } from './counted-names.ts';
 import type { BackplaneCounters } from './counters.ts';
-import { BEAT, entryBytes, FRAME, FrameReader, type FrameWriter, QUERY, REPLY, type RoomEntry } from './frame.ts';
+import { BEAT, entryBytes, FRAME, FrameReader, type FrameWriter, nodeTopic, QUERY, REPLY, type RoomEntry } from './frame.ts';
 import type { NodeTable } from './node-table.ts';
 import type { Outlet } from './outlet.ts';
 import type { OwnMembers } from './own-members.ts';
 import type { PresenceSync } from './presence-sync.ts';
 import type { Questions } from './questions.ts';
 import type { RemoteMembers } from './remote-members.ts';
-
-export const NODES_TOPIC = 'n';
-
-export function nodeTopic(nodeId: string): string {
-  return `n.${nodeId}`;
-}
-
-export function channelTopic(channel: string): string {
-  return `c.${channel}`;
-}
-
-export function roomTopic(room: string): string {
-  return `r.${room}`;
-}
+import { UNKNOWN } from './sequences.ts';
 
 /** Junk is told of once in so long, and counted always. */
 const REPORT_EVERY_MS = 10_000;
@@ -156,11 +143,12 @@ export class BusReceiver {
   }
 
   #onMissing(topic: string, fromNode: string, count: number): void {
-    if (count <= 0) return;
-    this.#at.counters.missed += count;
-    // What is missing of presence can be read again; messages cannot.
+    if (count === 0) return;
+    if (count !== UNKNOWN) this.#at.counters.missed += count;
+    // What is missing of presence, or may be, can be read again; messages cannot.
     if (topic.startsWith('r.')) this.#at.sync.room(topic.slice(2));
-    else this.#at.sink()?.onGap({ reason: 'missing', count, fromNode, ...(topic.startsWith('c.') ? { channel: topic.slice(2) } : {}) });
+    else if (count !== UNKNOWN)
+      this.#at.sink()?.onGap({ reason: 'missing', count, fromNode, ...(topic.startsWith('c.') ? { channel: topic.slice(2) } : {}) });
   }
 
   #onQuery(frame: FrameReader): void {

@@ -38,6 +38,8 @@ export interface BusSink {
 
 /** Presence in a store of the server: each node writes what is its own, all read. */
 export interface BusDirectory {
+  /** What was not written at once because too many commands waited for their answers. */
+  readonly deferred: number;
   /** Never throw; a failure is told by `onError`, and makes the next `renew` answer false. */
   setMember(room: string, memberId: string, version: number, state: Uint8Array): void;
   removeMember(room: string, memberId: string): void;
@@ -45,7 +47,7 @@ export interface BusDirectory {
   unregister(clientId: string): void;
   /** Keeps this node alive for so long. False: what it wrote is gone or incomplete, and it must write everything again. */
   renew(leaseMs: number): Promise<boolean>;
-  /** Takes out all that this node wrote, and writes it again; it counts as alive only afterwards. */
+  /** Takes out all that this node wrote, and writes it again; it counts as alive only afterwards. Never rejects. */
   rewrite(members: Iterable<readonly [room: string, entry: DirectoryEntry]>, clients: Iterable<string>, leaseMs: number): Promise<void>;
   /** The nodes that are alive, and their members in this room. Rejects with TransportError BACKPLANE_FAILED. */
   read(room: string): Promise<ReadonlyMap<string, readonly DirectoryEntry[]>>;

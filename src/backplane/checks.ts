@@ -1,6 +1,7 @@
 import { StateError } from '../base/errors.ts';
 import { checkInteger, checkMethods, checkString, invalid } from '../base/option.ts';
 import { BACKPLANE_LIMITS, type BackplaneLimits, type BackplaneSink } from './backplane.ts';
+import type { BackplaneCounters } from './counters.ts';
 
 /** Bytes of the name of a channel, a room, a member or a client. */
 const MAX_NAME_BYTES = 256;
@@ -30,6 +31,10 @@ export function checkLimits(name: string, given: Partial<BackplaneLimits>): Back
   return limits;
 }
 
-export function tooLarge(bytes: Uint8Array, { maxMessageBytes }: BackplaneLimits): StateError {
-  return new StateError('ENCODED_TOO_LARGE', `publish: expected at most ${maxMessageBytes} bytes, given ${bytes.length}`);
+/** Whether a message may be sent; one that is too large is counted and told. */
+export function fits(bytes: Uint8Array, { maxMessageBytes }: BackplaneLimits, counters: BackplaneCounters, sink: BackplaneSink): boolean {
+  if (bytes.length <= maxMessageBytes) return true;
+  counters.tooLarge++;
+  sink.onError(new StateError('ENCODED_TOO_LARGE', `publish: expected at most ${maxMessageBytes} bytes, given ${bytes.length}`));
+  return false;
 }

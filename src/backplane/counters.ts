@@ -10,7 +10,8 @@ type Counted =
   | 'malformed'
   | 'refused'
   | 'disconnects'
-  | 'unanswered';
+  | 'unanswered'
+  | 'deferred';
 
 /** The part of the statistics that only grows. */
 export class BackplaneCounters implements Pick<BackplaneStats, Counted> {
@@ -24,4 +25,11 @@ export class BackplaneCounters implements Pick<BackplaneStats, Counted> {
   refused = 0;
   disconnects = 0;
   unanswered = 0;
+  deferred = 0;
+
+  /** Counts a refusal; whether there was none. */
+  unless(isRefused: boolean): boolean {
+    if (isRefused) this.refused++;
+    return !isRefused;
+  }
 }

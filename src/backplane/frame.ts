@@ -24,6 +24,20 @@ export const QUERY = { ALL: 0, ROOM: 1, CLIENT: 2 } as const;
 
 export const REPLY = { LAST: 1, FOUND: 2 } as const;
 
+export const NODES_TOPIC = 'n';
+
+export function nodeTopic(nodeId: string): string {
+  return `n.${nodeId}`;
+}
+
+export function channelTopic(channel: string): string {
+  return `c.${channel}`;
+}
+
+export function roomTopic(room: string): string {
+  return `r.${room}`;
+}
+
 const MAGIC = 0xb7;
 const MAX_TOPIC_BYTES = 320;
 

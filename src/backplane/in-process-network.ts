@@ -7,8 +7,9 @@ export interface InProcessNode {
   readonly own: OwnMembers;
   readonly channels: Iterable<string>;
   readonly followed: Iterable<string>;
-  /** False when too much waits for it. */
-  take(channel: string, bytes: Uint8Array, fromNode: string): boolean;
+  take(channel: string, bytes: Uint8Array, from: InProcessNode): void;
+  /** A message of this node gave way to others at the node that it was for. */
+  onDropped(): void;
   /** A member of a room that it follows came, left or changed. */
   onChanged(room: string, memberId: string): void;
   onGone(nodeId: string): void;

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { StateError } from '../base/errors.ts';
 import { invalid } from '../base/option.ts';
 import type { Backplane, BackplaneLimits, BackplaneMember, BackplaneSink, BackplaneStats } from './backplane.ts';
-import { checkBytes, checkLimits, checkName, checkSink, tooLarge } from './checks.ts';
+import { BoundedQueue } from './bounded-queue.ts';
+import { checkBytes, checkLimits, checkName, checkSink, fits } from './checks.ts';
 import { CountedNames } from './counted-names.ts';
 import { BackplaneCounters } from './counters.ts';
 import { GuardedSink } from './guarded-sink.ts';
@@ -14,19 +15,21 @@ export interface InProcessOptions extends Partial<BackplaneLimits> {
   readonly network?: InProcessNetwork;
 }
 
+const ALL = Symbol('all');
+
 /**
  * The default backplane: nodes in one process, or a node alone, which pays nothing. What is published arrives after the program that is
  * running has returned (in a microtask), so that no hub calls another one from within.
  *
- * What waits for a node is bounded by `maxPendingMessages` and `maxPendingBytes` of that node: further messages are dropped, counted by
- * their sender, and told to the receiver as a gap of the reason `overflow`.
+ * What waits for a node is bounded by `maxPendingMessages` and `maxPendingBytes` of that node: the oldest messages are dropped, counted by
+ * their sender, and told to the receiver as a gap of the reason `overflow`. The nodes are the program's own, so `maxNodes` is not looked at.
  */
 export class InProcessBackplane implements Backplane, InProcessNode {
   readonly nodeId: string = randomUUID();
-  readonly limits: BackplaneLimits;
   readonly own: OwnMembers;
   readonly channels: CountedNames;
   readonly followed: CountedNames;
+  readonly #limits: BackplaneLimits;
   readonly #network: InProcessNetwork;
   readonly #counters = new BackplaneCounters();
   /** What the sink knows of the rooms that it follows. */
@@ -35,21 +38,24 @@ export class InProcessBackplane implements Backplane, InProcessNode {
   #isClosed = false;
 
   #isScheduled = false;
-  #inbox: Message[] = [];
-  #inboxBytes = 0;
+  readonly #inbox: BoundedQueue<Message>;
   #overflow = 0;
-  /** Members that may have changed since the sink was told. */
-  readonly #changed = new Map<string, Set<string>>();
+  /** Members that may have changed since the sink was told; ALL when they are more than a room may have. */
+  readonly #changed = new Map<string, Set<string> | typeof ALL>();
   readonly #gone = new Set<string>();
 
   constructor(options: InProcessOptions = {}) {
     const { network = new InProcessNetwork() } = options;
     if (!(network instanceof InProcessNetwork)) throw invalid('InProcessBackplane network', 'an InProcessNetwork', network);
-    this.limits = checkLimits('InProcessBackplane', options);
+    this.#limits = checkLimits('InProcessBackplane', options);
     this.#network = network;
-    this.own = new OwnMembers(this.limits, () => network.nextVersion());
-    this.channels = new CountedNames(this.limits.maxChannels);
-    this.followed = new CountedNames(this.limits.maxRooms);
+    this.#inbox = new BoundedQueue(this.#limits, ({ from }) => {
+      this.#overflow++;
+      from.onDropped();
+    });
+    this.own = new OwnMembers(this.#limits, () => network.nextVersion());
+    this.channels = new CountedNames(this.#limits.maxChannels);
+    this.followed = new CountedNames(this.#limits.maxRooms);
   }
 
   get isUp(): boolean {
@@ -67,14 +73,14 @@ export class InProcessBackplane implements Backplane, InProcessNode {
   publish(channel: string, bytes: Uint8Array): void {
     checkName('publish channel', channel);
     if (!this.#maySend(bytes)) return;
-    for (const node of this.#network.subscribersOf(channel)) if (node !== this) this.#deliver(node, channel, bytes);
+    for (const node of this.#network.subscribersOf(channel)) if (node !== this) node.take(channel, bytes, this);
   }
 
   publishTo(nodeId: string, channel: string, bytes: Uint8Array): void {
     checkName('publishTo channel', channel);
     if (!this.#maySend(bytes)) return;
     const node = this.#network.nodes.get(nodeId);
-    if (node !== undefined && node !== this) this.#deliver(node, channel, bytes);
+    if (node !== this) node?.take(channel, bytes, this);
   }
 
   subscribe(channel: string): boolean {
@@ -82,7 +88,7 @@ export class InProcessBackplane implements Backplane, InProcessNode {
     if (this.#isClosed) return false;
     const added = this.channels.add(channel);
     if (added === 'first') this.#network.addSubscriber(channel, this);
-    return this.#unless(added === 'refused');
+    return this.#counters.unless(added === 'refused');
   }
 
   unsubscribe(channel: string): void {
@@ -97,7 +103,7 @@ export class InProcessBackplane implements Backplane, InProcessNode {
       this.#network.addFollower(room, this);
       for (const memberId of this.#network.membersOf(room, this).keys()) this.onChanged(room, memberId);
     }
-    return this.#unless(added === 'refused');
+    return this.#counters.unless(added === 'refused');
   }
 
   unfollow(room: string): void {
@@ -114,7 +120,7 @@ export class InProcessBackplane implements Backplane, InProcessNode {
     if (this.#isClosed) return false;
     const set = this.own.set(room, memberId, state);
     if (typeof set === 'object') this.#network.onChanged(room, memberId, this);
-    return this.#unless(set === 'refused');
+    return this.#counters.unless(set === 'refused');
   }
 
   removeMember(room: string, memberId: string): void {
@@ -128,7 +134,7 @@ export class InProcessBackplane implements Backplane, InProcessNode {
 
   register(clientId: string): boolean {
     checkName('register clientId', clientId);
-    return !this.#isClosed && this.#unless(!this.own.register(clientId));
+    return !this.#isClosed && this.#counters.unless(!this.own.register(clientId));
   }
 
   unregister(clientId: string): void {
@@ -136,6 +142,7 @@ export class InProcessBackplane implements Backplane, InProcessNode {
   }
 
   async locate(clientId: string): Promise<string | undefined> {
+    checkName('locate clientId', clientId);
     if (!this.isUp) return undefined;
     for (const [nodeId, node] of this.#network.nodes) if (node.own.clients.has(clientId)) return nodeId;
     return undefined;
@@ -148,7 +155,7 @@ export class InProcessBackplane implements Backplane, InProcessNode {
   stats(): BackplaneStats {
     return {
       ...this.#counters,
-      pendingBytes: this.#inboxBytes,
+      pendingBytes: this.#inbox.bytes,
       nodes: this.nodes().length,
       channels: this.channels.size,
       rooms: this.own.rooms.size,
@@ -166,26 +173,24 @@ export class InProcessBackplane implements Backplane, InProcessNode {
     this.own.clear();
     this.#told.clear();
     this.#changed.clear();
-    this.#inbox = [];
-    this.#inboxBytes = 0;
+    this.#gone.clear();
+    this.#inbox.clear();
   }
 
-  take(channel: string, bytes: Uint8Array, fromNode: string): boolean {
-    if (!this.isUp) return true;
-    if (this.#inbox.length >= this.limits.maxPendingMessages || this.#inboxBytes + bytes.length > this.limits.maxPendingBytes) {
-      this.#overflow++;
-      return false;
-    }
-    this.#inbox.push({ channel, bytes, fromNode });
-    this.#inboxBytes += bytes.length;
+  take(channel: string, bytes: Uint8Array, from: InProcessNode): void {
+    if (!this.isUp) return;
+    this.#inbox.push({ channel, bytes, from });
     this.#schedule();
-    return true;
+  }
+
+  onDropped(): void {
+    this.#counters.dropped++;
   }
 
   onChanged(room: string, memberId: string): void {
     const changed = this.#changed.get(room);
     if (changed === undefined) this.#changed.set(room, new Set([memberId]));
-    else changed.add(memberId);
+    else if (changed !== ALL && changed.add(memberId).size > this.#limits.maxMembersPerRoom) this.#changed.set(room, ALL);
     this.#schedule();
   }
 
@@ -196,26 +201,13 @@ export class InProcessBackplane implements Backplane, InProcessNode {
 
   #maySend(bytes: Uint8Array): boolean {
     checkBytes('publish bytes', bytes);
-    if (!this.isUp) {
+    if (this.#sink === undefined || this.#isClosed) {
       if (!this.#isClosed) this.#counters.dropped++;
       return false;
     }
-    if (bytes.length <= this.limits.maxMessageBytes) {
-      this.#counters.published++;
-      return true;
-    }
-    this.#counters.tooLarge++;
-    this.#sink?.onError(tooLarge(bytes, this.limits));
-    return false;
-  }
-
-  #deliver(node: InProcessNode, channel: string, bytes: Uint8Array): void {
-    if (!node.take(channel, bytes, this.nodeId)) this.#counters.dropped++;
-  }
-
-  #unless(isRefused: boolean): boolean {
-    if (isRefused) this.#counters.refused++;
-    return !isRefused;
+    if (!fits(bytes, this.#limits, this.#counters, this.#sink)) return false;
+    this.#counters.published++;
+    return true;
   }
 
   #schedule(): void {
@@ -228,12 +220,12 @@ export class InProcessBackplane implements Backplane, InProcessNode {
     this.#isScheduled = false;
     const sink = this.#sink;
     if (sink === undefined || this.#isClosed) return;
-    const inbox = this.#inbox;
-    this.#inbox = [];
-    this.#inboxBytes = 0;
-    for (const { channel, bytes, fromNode } of inbox) {
+    // What comes meanwhile has a turn of its own.
+    for (let left = this.#inbox.length; left > 0; left--) {
+      const message = this.#inbox.shift();
+      if (message === undefined) break;
       this.#counters.received++;
-      sink.onMessage(channel, bytes, fromNode);
+      sink.onMessage(message.channel, message.bytes, message.from.nodeId);
     }
     this.#tellMembers(sink);
     for (const nodeId of this.#gone) sink.onNodeDown(nodeId);
@@ -248,12 +240,17 @@ export class InProcessBackplane implements Backplane, InProcessNode {
   #tellMembers(sink: GuardedSink): void {
     const rooms = [...this.#changed];
     this.#changed.clear();
-    for (const [room, memberIds] of rooms) {
-      for (const memberId of memberIds) {
+    for (const [room, changed] of rooms) {
+      for (const memberId of changed === ALL ? this.#everybodyIn(room) : changed) {
         if (!this.followed.has(room)) break;
         this.#tellMember(sink, room, memberId);
       }
     }
+  }
+
+  /** Those who left first, to make room for those who came. */
+  #everybodyIn(room: string): Iterable<string> {
+    return new Set([...(this.#told.get(room)?.keys() ?? []), ...this.#network.membersOf(room, this).keys()]);
   }
 
   #tellMember(sink: GuardedSink, room: string, memberId: string): void {
@@ -262,7 +259,8 @@ export class InProcessBackplane implements Backplane, InProcessNode {
     const before = told.get(memberId);
     if (before?.nodeId === now?.nodeId && before?.state === now?.state) return;
     if (now === undefined) told.delete(memberId);
-    else told.set(memberId, now);
+    else if (before !== undefined || this.#counters.unless(told.size >= this.#limits.maxMembersPerRoom)) told.set(memberId, now);
+    else return;
     if (told.size > 0) this.#told.set(room, told);
     else this.#told.delete(room);
     sink.onMember(room, memberId, now?.state, now?.nodeId ?? before?.nodeId ?? '');
@@ -272,5 +270,5 @@ export class InProcessBackplane implements Backplane, InProcessNode {
 interface Message {
   readonly channel: string;
   readonly bytes: Uint8Array;
-  readonly fromNode: string;
+  readonly from: InProcessNode;
 }

@@ -1,7 +1,8 @@
 import { describeThrown } from '../base/errors.ts';
 import { debugLogger } from '../base/log.ts';
-import type { BackplaneMember } from './backplane.ts';
+import type { BackplaneLimits, BackplaneMember } from './backplane.ts';
 import type { BusDirectory, DirectoryEntry } from './bus.ts';
+import type { BackplaneCounters } from './counters.ts';
 import { QUERY } from './frame.ts';
 import type { NodeTable } from './node-table.ts';
 import type { Questions } from './questions.ts';
@@ -9,15 +10,21 @@ import type { RemoteMembers } from './remote-members.ts';
 
 /** Rooms that are read from a directory at a time. */
 const MAX_READS = 32;
-/** A room that changes faster than it can be read, or that somebody does not tell of, is read so often. */
+/** A room that changes faster than it can be read, or that somebody does not tell of, is read so often in a row, and again with the next beat. */
 const MAX_ATTEMPTS = 3;
+
+const TOO_MANY = Symbol('too many');
 
 export interface PresenceSyncSettings {
   readonly nodeId: string;
   readonly nodes: NodeTable;
   readonly remote: RemoteMembers;
   readonly questions: Questions;
+  readonly limits: BackplaneLimits;
+  readonly counters: BackplaneCounters;
   readonly directory: BusDirectory | undefined;
+  /** Readings of the directory that somebody waits for; one more is answered with what is known. */
+  readonly maxReads: number;
   /** Settles when what was subscribed to has begun. */
   readonly subscribed: () => Promise<void>;
   readonly send: (query: number, what: number, name: string, toNode?: string) => void;
@@ -28,6 +35,9 @@ export class PresenceSync {
   readonly #settings: PresenceSyncSettings;
   /** What is being read; true: again after that. */
   readonly #running = new Map<string, boolean>();
+  /** What could not be read. */
+  readonly #owed = new Map<string, () => Promise<boolean>>();
+  #reads = 0;
 
   constructor(settings: PresenceSyncSettings) {
     this.#settings = settings;
@@ -36,6 +46,7 @@ export class PresenceSync {
   /** Brings one room up to date. */
   room(room: string): void {
     this.#once(`room ${room}`, async () => {
+      if (!this.#settings.remote.has(room)) return true;
       this.#settings.remote.beginSync(room);
       await this.#settings.subscribed();
       const isComplete = await this.#read([room], undefined, QUERY.ROOM, room);
@@ -52,6 +63,7 @@ export class PresenceSync {
       return;
     }
     this.#once(`node ${nodeId ?? ''}`, async () => {
+      if (nodeId !== undefined && !this.#settings.nodes.has(nodeId)) return true;
       const rooms = [...this.#settings.remote.rooms];
       for (const room of rooms) this.#settings.remote.beginSync(room);
       await this.#settings.subscribed();
@@ -60,20 +72,33 @@ export class PresenceSync {
     });
   }
 
+  /** Tries again what could not be read. */
+  onBeat(): void {
+    const owed = [...this.#owed];
+    this.#owed.clear();
+    for (const [key, run] of owed) this.#once(key, run);
+  }
+
+  clear(): void {
+    this.#owed.clear();
+  }
+
   /** The members of any room on other nodes, as they are now. */
   async members(room: string): Promise<Map<string, BackplaneMember>> {
-    const { remote, nodeId, directory } = this.#settings;
-    if (remote.has(room) && !remote.isSyncing(room)) return remote.of(room);
+    const { remote, nodeId, directory, counters, limits } = this.#settings;
+    if (remote.has(room) && !remote.isSyncing(room) && this.#owed.size === 0) return remote.of(room);
     const found = new Map<string, BackplaneMember & DirectoryEntry>();
     const add = (from: string, entries: readonly DirectoryEntry[]): void => {
+      if (from === nodeId) return;
       for (const entry of entries) {
-        if (from !== nodeId && entry.version >= (found.get(entry.memberId)?.version ?? 0))
-          found.set(entry.memberId, { nodeId: from, ...entry });
+        const before = found.get(entry.memberId);
+        if (before === undefined && !counters.unless(found.size >= limits.maxMembersPerRoom)) continue;
+        if (entry.version >= (before?.version ?? 0)) found.set(entry.memberId, { nodeId: from, ...entry });
       }
     };
-    const read = await directory?.read(room).catch(reportFailure);
+    const read = directory === undefined ? undefined : await this.#bounded(() => directory.read(room));
     if (read === undefined) await this.#ask([room], undefined, QUERY.ROOM, room, add);
-    else for (const [from, entries] of read) add(from, entries);
+    else if (read !== TOO_MANY) for (const [from, entries] of read) add(from, entries);
     // Those who did not answer are there until their lease is over.
     for (const [memberId, member] of remote.of(room)) if (!found.has(memberId)) found.set(memberId, { memberId, ...member });
     return found;
@@ -82,11 +107,8 @@ export class PresenceSync {
   async locate(clientId: string): Promise<string | undefined> {
     const { directory, questions, nodes, send } = this.#settings;
     if (directory !== undefined) {
-      try {
-        return await directory.locate(clientId);
-      } catch (thrown) {
-        reportFailure(thrown);
-      }
+      const read = await this.#bounded(async () => ({ nodeId: await directory.locate(clientId) }));
+      if (read !== undefined) return read === TOO_MANY ? undefined : read.nodeId;
     }
     const { found } = await questions.ask(
       nodes.ids,
@@ -95,6 +117,22 @@ export class PresenceSync {
       () => {},
     );
     return found;
+  }
+
+  /** Undefined when the directory failed. */
+  async #bounded<T extends object>(read: () => Promise<T>): Promise<T | typeof TOO_MANY | undefined> {
+    if (this.#reads >= this.#settings.maxReads) {
+      this.#settings.counters.unanswered++;
+      return TOO_MANY;
+    }
+    this.#reads++;
+    try {
+      return await read();
+    } catch (thrown) {
+      return reportFailure(thrown);
+    } finally {
+      this.#reads--;
+    }
   }
 
   async #read(rooms: readonly string[], nodeId: string | undefined, what: number, name: string): Promise<boolean> {
@@ -151,6 +189,9 @@ export class PresenceSync {
       this.#running.set(key, false);
       failures = (await run()) ? 0 : failures + 1;
     } while (this.#running.get(key) === true || (failures > 0 && failures < MAX_ATTEMPTS));
+    // With the next beat, not at once: whoever does not answer may have too much to do.
+    if (failures > 0) this.#owed.set(key, run);
+    else this.#owed.delete(key);
   }
 }
 

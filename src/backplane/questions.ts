@@ -1,5 +1,6 @@
 import { after, type Wheel } from '../base/wheel.ts';
 import type { DirectoryEntry } from './bus.ts';
+import type { BackplaneCounters } from './counters.ts';
 import type { RoomEntry } from './frame.ts';
 
 /** What one node answered: room → members. */
@@ -25,13 +26,13 @@ export interface QuestionSettings {
   readonly wheel: Wheel;
   readonly timeoutMs: number;
   readonly maxOpen: number;
+  /** Of one node; further ones are left out, and counted. */
   readonly maxMembersPerRoom: number;
+  readonly counters: BackplaneCounters;
 }
 
 /** Questions to other nodes that wait for their answers. Each settles: all have answered, or are gone, or the time is over. */
 export class Questions {
-  /** Not all answered in time, or too many questions were open. */
-  unanswered = 0;
   readonly #settings: QuestionSettings;
   readonly #open = new Map<number, Question>();
   #lastId = 0;
@@ -56,14 +57,14 @@ export class Questions {
     const waitingFor = new Set(nodes);
     if (waitingFor.size === 0) return Promise.resolve({ isComplete: true });
     if (this.#open.size >= this.#settings.maxOpen) {
-      this.unanswered++;
+      this.#settings.counters.unanswered++;
       return Promise.resolve({ isComplete: false });
     }
     this.#lastId = (this.#lastId + 1) >>> 0;
     const id = this.#lastId;
     return new Promise((resolve) => {
       const cancel = after(this.#settings.wheel, this.#settings.timeoutMs, () => {
-        this.unanswered++;
+        this.#settings.counters.unanswered++;
         settle({ isComplete: false });
       });
       const settle = (outcome: Outcome): void => {
@@ -103,7 +104,7 @@ export class Questions {
     if (!question.isWanted(entry.room)) return;
     const entries = part.get(entry.room);
     if (entries === undefined) part.set(entry.room, [entry]);
-    else if (entries.length < this.#settings.maxMembersPerRoom) entries.push(entry);
+    else if (this.#settings.counters.unless(entries.length >= this.#settings.maxMembersPerRoom)) entries.push(entry);
   }
 
   #done(question: Question, nodeId: string): void {

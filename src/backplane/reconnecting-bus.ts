@@ -31,6 +31,9 @@ export type BusConnector = (events: BusLinkEvents, signal: AbortSignal) => Promi
 /** Bytes sent that the server is not known to have; above this `publish` refuses. */
 const MAX_UNACKNOWLEDGED_BYTES = 1_048_576;
 const FLUSH_BYTES = 65_536;
+/** Changes of subscriptions, beside two for each topic, that the server is not known to have; above this the connection is given up. */
+const MAX_COMMANDS = 10_000;
+const FLUSH_COMMANDS = 1_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 /** First and longest wait between attempts: short, so that a server that is back is found within a second. */
 const BACKOFF_MS = [50, 500] as const;
@@ -57,7 +60,10 @@ export class ReconnectingBus implements Bus {
   readonly #topics = new Set<string>();
   #sink: BusSink | undefined;
   #link: BusLink | undefined;
+  /** In bytes of messages. */
   #unacknowledged = 0;
+  /** Changes of what is subscribed to that the server is not known to have. */
+  #commands = 0;
   #isFlushing = false;
   #hasRefused = false;
   #failures = 0;
@@ -97,18 +103,18 @@ export class ReconnectingBus implements Bus {
       return true;
     }
     this.#unacknowledged += bytes.length + topic.length;
-    if (this.#unacknowledged >= FLUSH_BYTES) this.#acknowledge(link);
+    if (this.#isManyUnacknowledged) this.#acknowledge(link);
     return true;
   }
 
   subscribe(topic: string): void {
     this.#topics.add(topic);
-    this.#link?.subscribe([topic]);
+    this.#command((link) => link.subscribe([topic]));
   }
 
   unsubscribe(topic: string): void {
     this.#topics.delete(topic);
-    this.#link?.unsubscribe(topic);
+    this.#command((link) => link.unsubscribe(topic));
   }
 
   async flush(): Promise<void> {
@@ -129,6 +135,23 @@ export class ReconnectingBus implements Bus {
     if (link === undefined) return;
     await Promise.race([link.close().catch(() => {}), this.#wait(1_000)]);
     link.destroy();
+  }
+
+  /** What a new connection subscribes to is never more than what is wanted, so one on which too many changes wait is replaced. */
+  #command(send: (link: BusLink) => void): void {
+    const link = this.#link;
+    if (link === undefined) return;
+    this.#commands++;
+    if (this.#commands > MAX_COMMANDS + 2 * this.#topics.size) {
+      this.#onLost(link, new Error('it does not keep up with what is subscribed to and given up'));
+      return;
+    }
+    send(link);
+    if (this.#isManyUnacknowledged) this.#acknowledge(link);
+  }
+
+  get #isManyUnacknowledged(): boolean {
+    return this.#unacknowledged >= FLUSH_BYTES || this.#commands >= FLUSH_COMMANDS;
   }
 
   async #attempt(): Promise<void> {
@@ -155,8 +178,8 @@ export class ReconnectingBus implements Bus {
     try {
       const link = await until(this.#connect(events, controller.signal), controller.signal);
       // Topics that come meanwhile are subscribed to when the link is in place.
-      const topics = [...this.#topics];
-      if (topics.length > 0) link.subscribe(topics);
+      const topics = new Set(this.#topics);
+      if (topics.size > 0) link.subscribe([...topics]);
       await until(link.flush(), controller.signal).catch((thrown: unknown) => {
         link.destroy();
         throw thrown;
@@ -168,10 +191,12 @@ export class ReconnectingBus implements Bus {
       made = link;
       this.#link = link;
       this.#unacknowledged = 0;
+      this.#commands = 0;
       this.#isFlushing = false;
       this.#failures = 0;
-      const added = [...this.#topics].filter((topic) => !topics.includes(topic));
+      const added = [...this.#topics].filter((topic) => !topics.has(topic));
       if (added.length > 0) link.subscribe(added);
+      for (const topic of topics) if (!this.#topics.has(topic)) link.unsubscribe(topic);
     } finally {
       cancelTimer();
       this.#cancelAttempt = () => {};
@@ -203,13 +228,14 @@ export class ReconnectingBus implements Bus {
   #acknowledge(link: BusLink): void {
     if (this.#isFlushing) return;
     this.#isFlushing = true;
-    const covered = this.#unacknowledged;
+    const [coveredBytes, coveredCommands] = [this.#unacknowledged, this.#commands];
     link.flush().then(
       () => {
         if (link !== this.#link) return;
         this.#isFlushing = false;
-        this.#unacknowledged -= covered;
-        if (this.#unacknowledged >= FLUSH_BYTES) this.#acknowledge(link);
+        this.#unacknowledged -= coveredBytes;
+        this.#commands -= coveredCommands;
+        if (this.#isManyUnacknowledged) this.#acknowledge(link);
         if (!this.#hasRefused || this.#unacknowledged > MAX_UNACKNOWLEDGED_BYTES / 2) return;
         this.#hasRefused = false;
         this.#sink?.onDrain();

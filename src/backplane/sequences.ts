@@ -2,6 +2,11 @@ import type { Position } from './frame.ts';
 
 /** A beat tells of so many bytes of topics at most; the others follow with the next one. */
 const MAX_BEAT_BYTES = 65_536;
+/** Topics that a beat tells of although they were not used, in turn, because an earlier beat may be lost. */
+const IDLE_PER_BEAT = 32;
+
+/** What `accept` and `reach` answer for a topic that is heard of for the first time, and on which more was sent before. */
+export const UNKNOWN = -2;
 
 interface Counter {
   readonly stream: number;
@@ -17,6 +22,7 @@ export class SentSequences {
   readonly #counters = new Map<string, Counter>();
   /** Used since the last beat. */
   readonly #used = new Set<string>();
+  #idle: IterableIterator<string> = new Map<string, Counter>().keys();
   #streams = 0;
 
   constructor(max: number) {
@@ -40,18 +46,33 @@ export class SentSequences {
     return counter;
   }
 
-  /** Where the topics stand that were used since they were told last. */
+  /** Where topics stand: those that were used since they were told last, and some others. */
   forBeat(): (readonly [string, Position])[] {
     const told: (readonly [string, Position])[] = [];
     let bytes = 0;
     for (const topic of this.#used) {
       bytes += topic.length * 3 + 10;
-      if (bytes > MAX_BEAT_BYTES) break;
+      if (bytes > MAX_BEAT_BYTES) return told;
       this.#used.delete(topic);
       const counter = this.#counters.get(topic);
       if (counter !== undefined) told.push([topic, counter]);
     }
+    for (let count = Math.min(IDLE_PER_BEAT, this.#counters.size - told.length); count > 0; count--) {
+      const topic = this.#nextIdle();
+      const counter = topic === undefined ? undefined : this.#counters.get(topic);
+      if (topic !== undefined && counter !== undefined) told.push([topic, counter]);
+    }
     return told;
+  }
+
+  /** Round and round; a map may change meanwhile. */
+  #nextIdle(): string | undefined {
+    let next = this.#idle.next();
+    if (next.done === true) {
+      this.#idle = this.#counters.keys();
+      next = this.#idle.next();
+    }
+    return next.done === true ? undefined : next.value;
   }
 
   #forgetOldest(): void {
@@ -67,12 +88,13 @@ export class SentSequences {
 export class ReceivedSequences {
   readonly #counters = new Map<string, Counter>();
 
-  /** How many are missing before this message; -1 when it was here before. */
+  /** How many are missing before this message; -1 when it was here before; UNKNOWN. */
   accept(topic: string, { stream, seq }: Position): number {
     const last = this.#counters.get(topic);
     if (last === undefined || isLater(stream, last.stream)) {
       this.#counters.set(topic, { stream, seq });
-      return last === undefined ? 0 : seq - 1;
+      if (last === undefined && seq > 1) return UNKNOWN;
+      return seq - 1;
     }
     if (last.stream !== stream || !isLater(seq, last.seq)) return -1;
     const missing = ((seq - last.seq) >>> 0) - 1;
@@ -80,12 +102,13 @@ export class ReceivedSequences {
     return missing;
   }
 
-  /** How many are missing when the sender says that it has come so far. */
+  /** How many are missing when the sender says that it has come so far; UNKNOWN. */
   reach(topic: string, { stream, seq }: Position): number {
     const last = this.#counters.get(topic);
     if (last !== undefined && last.stream === stream && last.seq === seq) return 0;
     const missing = this.accept(topic, { stream, seq });
-    return missing === -1 || last === undefined ? 0 : missing + 1;
+    if (last === undefined) return UNKNOWN;
+    return missing === -1 ? 0 : missing + 1;
   }
 
   forget(topic: string): void {

@@ -6,6 +6,8 @@ export interface BucketRate {
 
 /** What binary fractions of tokens may have lost must not cost a whole one. */
 const ROUNDING = 1e-6;
+/** What a crowd that has gone again may leave behind for the others to wait for. */
+const MAX_QUEUE_SECONDS = 60;
 
 /**
  * A token bucket: full at first with `burst` tokens, filled up with `perSecond`. Has no clock and no timer: it is told the time, in
@@ -40,6 +42,17 @@ export class TokenBucket {
     const isEnough = this.has(count, nowMs);
     this.#tokens = Math.max(this.#tokens - count, -this.#rate.burst);
     return isEnough;
+  }
+
+  /**
+   * Takes so many tokens, at most one burst of them, whether there are or not: for a bucket that several share, of whom each waits
+   * afterwards until the debt is paid. So the debt is their queue. It is no longer than 60 s, or a burst when that is more.
+   */
+  reserve(count: number, nowMs: number): void {
+    this.#fill(nowMs);
+    const { burst, perSecond } = this.#rate;
+    const floor = -Math.max(burst, perSecond * MAX_QUEUE_SECONDS);
+    this.#tokens = Math.max(this.#tokens - Math.min(count, burst), floor);
   }
 
   /** How long until the debt is paid; 0 without one. */

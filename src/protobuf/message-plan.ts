@@ -22,24 +22,27 @@ export interface MessagePlan {
 
 const plans = new WeakMap<DescMessage, MessagePlan>();
 
-/** Made once for each message type. Throws ConfigError INVALID_OPTION for types with groups. */
+/** Made once for each message type. Throws ConfigError INVALID_OPTION for types with groups, at any depth. */
 export function planOf(desc: DescMessage): MessagePlan {
-  const known = plans.get(desc);
+  const made = new Map<DescMessage, MessagePlan>();
+  const plan = makePlan(desc, made);
+  // Only when all of them are whole: types that contain each other have each other's plans.
+  for (const [each, itsPlan] of made) plans.set(each, itsPlan);
+  return plan;
+}
+
+function makePlan(desc: DescMessage, made: Map<DescMessage, MessagePlan>): MessagePlan {
+  const known = plans.get(desc) ?? made.get(desc);
   if (known !== undefined) return known;
   const fields = new Map<number, FieldPlan>();
   const plan: MessagePlan = { fields, isMapEntry: false };
   // Before its fields, since a message may contain itself.
-  plans.set(desc, plan);
-  try {
-    for (const field of desc.fields) fields.set(field.number, planField(field));
-  } catch (thrown) {
-    plans.delete(desc);
-    throw thrown;
-  }
+  made.set(desc, plan);
+  for (const field of desc.fields) fields.set(field.number, planField(field, made));
   return plan;
 }
 
-function planField(field: DescField): FieldPlan {
+function planField(field: DescField, made: Map<DescMessage, MessagePlan>): FieldPlan {
   if ('delimitedEncoding' in field && field.delimitedEncoding === true) {
     throw invalid('protobuf', 'a message without groups', `${field.parent.typeName}.${field.name}`);
   }
@@ -50,15 +53,15 @@ function planField(field: DescField): FieldPlan {
     case 'enum':
       return scalarPlan(name, ScalarType.INT32, false);
     case 'message':
-      return messagePlan(name, planOf(field.message));
+      return messagePlan(name, makePlan(field.message, made));
     case 'list':
-      if (field.listKind === 'message') return messagePlan(name, planOf(field.message));
+      if (field.listKind === 'message') return messagePlan(name, makePlan(field.message, made));
       return scalarPlan(name, field.listKind === 'enum' ? ScalarType.INT32 : field.scalar, true);
     case 'map': {
       const key = scalarPlan('key', field.mapKey, false);
       const value =
         field.mapKind === 'message'
-          ? messagePlan('value', planOf(field.message))
+          ? messagePlan('value', makePlan(field.message, made))
           : scalarPlan('value', field.mapKind === 'enum' ? ScalarType.INT32 : field.scalar, false);
       const entry = new Map([
         [1, key],

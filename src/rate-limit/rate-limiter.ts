@@ -172,8 +172,9 @@ export class RateLimiter<In, Out = In> implements EventListenerLike<In, Out> {
     bytes?.overdraw(owedBytes, nowMs);
     if (limit === undefined || this.#limits.policy === 'delay') {
       own?.overdraw(cost, nowMs);
-      ip?.overdraw(cost, nowMs);
-      endPoint?.overdraw(cost, nowMs);
+      // With 'delay' each session queues for what it shares; a debt that were cut off would let all of them through at once.
+      ip?.reserve(cost, nowMs);
+      endPoint?.reserve(cost, nowMs);
     }
     return limit;
   }

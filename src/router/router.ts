@@ -252,6 +252,8 @@ export class Router implements RouterSide {
   /** Sends the error reply, if one is due. A peer that cannot be sent it finds out by the end of the session. */
   #refuse(context: RouteContext, refusal: CallError): void {
     if (this.#errorAction === false || context.isReplied || context.isAborted) return;
+    // Nobody answers an answer: two routers that talk to each other would never end.
+    if (context.action === this.#errorAction) return;
     try {
       context.replyPacket({ action: this.#errorAction, seq: context.seq, body: encodeRefusal(context.action, refusal) });
       this.#stats.errorReplies++;

@@ -26,22 +26,64 @@ describe('a backplane in one process', () => {
     expect(seen[0]).toBe(bytes);
   });
 
-  it('drops what is too much for a node that waits, counts it there and here, and tells of the gap once', async () => {
+  it('drops the oldest when too much waits for a node, counts it there and here, and tells of the gap once', async () => {
     const [first, second] = await nodes({ maxPendingMessages: 3, maxPendingBytes: 100 });
     second.backplane.subscribe('news');
-    for (let index = 0; index < 5; index++) first.backplane.publish('news', none);
+    for (let index = 0; index < 5; index++) first.backplane.publish('news', Buffer.from(`${index}`));
     await Promise.resolve();
-    first.backplane.publish('news', new Uint8Array(60));
-    first.backplane.publish('news', new Uint8Array(60));
+    expect(second.on('news')).toEqual(['2', '3', '4']);
+    first.backplane.publish('news', Buffer.alloc(60, 'a'));
+    first.backplane.publish('news', Buffer.alloc(60, 'b'));
     expect(second.backplane.stats().pendingBytes).toBe(60);
     await Promise.resolve();
-    expect(second.messages).toHaveLength(4);
+    expect(second.on('news').slice(3)).toEqual(['b'.repeat(60)]);
     expect(second.gaps).toEqual([
       { reason: 'overflow', count: 2 },
       { reason: 'overflow', count: 1 },
     ]);
     expect(first.backplane.stats()).toMatchObject({ published: 7, dropped: 3 });
-    expect(second.backplane.stats()).toMatchObject({ received: 4, missed: 3, pendingBytes: 0 });
+    expect(second.backplane.stats()).toMatchObject({ received: 4, missed: 3, dropped: 0, pendingBytes: 0 });
+  });
+
+  it('delivers in a turn of its own what is published while it delivers', async () => {
+    const [first, second] = await nodes();
+    for (const { backplane } of [first, second]) backplane.subscribe('news');
+    const heard: string[] = [];
+    second.onMessage = (_channel, bytes) => {
+      heard.push(Buffer.from(bytes).toString());
+      if (heard.length < 3) second.backplane.publish('news', bytes);
+    };
+    first.onMessage = (_channel, bytes) => first.backplane.publish('news', bytes);
+    first.backplane.publish('news', Buffer.from('a'));
+    first.backplane.publish('news', Buffer.from('b'));
+    for (let turn = 0; turn < 8; turn++) await Promise.resolve();
+    expect(heard).toEqual(['a', 'b', 'a', 'b']);
+  });
+
+  it('tells of no more members than a room may have, and counts those left out', async () => {
+    const network = new InProcessNetwork();
+    const first = new BackplaneRecorder(new InProcessBackplane({ network }));
+    const second = new BackplaneRecorder(new InProcessBackplane({ network, maxMembersPerRoom: 2 }));
+    for (const node of [first, second]) await node.backplane.open(node);
+    second.backplane.follow('lobby');
+    for (const name of ['a', 'b', 'c']) first.backplane.setMember('lobby', name, none);
+    await Promise.resolve();
+    expect([second.changes, second.backplane.stats().refused]).toEqual([['+a', '+b'], 1]);
+  });
+
+  it('agrees on a room after more changes at once than it may have members', async () => {
+    const [first, second] = await nodes({ maxMembersPerRoom: 3 });
+    second.backplane.follow('lobby');
+    first.backplane.setMember('lobby', 'old', none);
+    await Promise.resolve();
+    for (let index = 0; index < 1_000; index++) {
+      first.backplane.setMember('lobby', `${index}`, none);
+      if (index < 998) first.backplane.removeMember('lobby', `${index}`);
+    }
+    first.backplane.removeMember('lobby', 'old');
+    await Promise.resolve();
+    expect(second.changes).toEqual(['+old', '-old', '+998', '+999']);
+    expect(second.backplane.stats().refused).toBe(0);
   });
 
   it('is alone without a network, and drops what is published before it opens', async () => {

@@ -70,6 +70,53 @@ describe('a bus that connects again', () => {
     expect(scene.bus.publish('x', new Uint8Array(1))).toBe(true);
   });
 
+  it('follows what is subscribed to and given up while it connects', async () => {
+    const scene = new Scene();
+    await scene.open();
+    for (const topic of ['a', 'b']) scene.bus.subscribe(topic);
+    scene.events?.onLost(new Error('reset'));
+    scene.isSlow = true;
+    await scene.clock.advance(100);
+    scene.taken();
+    scene.bus.unsubscribe('a');
+    scene.bus.subscribe('c');
+    scene.flushes[0]?.();
+    await scene.clock.advance(10);
+    expect(scene.taken()).toEqual(['subscribe c', 'unsubscribe a', 'up']);
+  });
+
+  it('subscribes to a hundred thousand topics again without standing still', async () => {
+    const scene = new Scene();
+    await scene.open();
+    for (let index = 0; index < 100_000; index++) scene.bus.subscribe(`topic ${index}`);
+    scene.events?.onLost(new Error('reset'));
+    scene.taken();
+    // What takes a step for each pair of topics is ended by the time-out of the test.
+    await scene.clock.advance(100);
+    expect(scene.taken().at(-1)).toBe('up');
+  });
+
+  it('gives up a server that does not acknowledge 10,000 changes of subscriptions', async () => {
+    const scene = new Scene();
+    await scene.open();
+    for (let index = 0; index < 20_000; index++) {
+      scene.bus.subscribe('a');
+      scene.bus.unsubscribe('a');
+      if (index % 400 === 0) await Promise.resolve();
+    }
+    expect(scene.taken().filter((line) => line.startsWith('down'))).toEqual([]);
+    scene.isSlow = true;
+    for (let index = 0; index < 5_001; index++) {
+      scene.bus.subscribe('a');
+      scene.bus.unsubscribe('a');
+    }
+    const down = 'down TestBackplane: the server is lost: it does not keep up with what is subscribed to and given up';
+    expect(scene.taken().slice(-2)).toEqual(['destroy', down]);
+    scene.isSlow = false;
+    await scene.clock.advance(100);
+    expect(scene.taken()).toEqual(['up']);
+  });
+
   it('waits longer from attempt to attempt, but never above half a second', async () => {
     const scene = new Scene();
     await scene.open();

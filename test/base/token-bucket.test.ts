@@ -67,6 +67,19 @@ describe('a token bucket', () => {
     expect(bucket.has(0, 200)).toBe(true);
   });
 
+  it('reserves for many, a burst for each at most', () => {
+    const bucket = new TokenBucket({ perSecond: 100, burst: 20 }, 0);
+    bucket.reserve(5, 0);
+    expect([bucket.has(15, 0), bucket.has(16, 0), bucket.msUntilPaid(0)]).toEqual([true, false, 0]);
+    bucket.reserve(Number.POSITIVE_INFINITY, 0);
+    expect(bucket.msUntilPaid(0)).toBe(50);
+    bucket.reserve(20, 0);
+    bucket.reserve(20, 0);
+    expect([bucket.msUntilPaid(0), bucket.msUntilPaid(450)]).toEqual([450, 0]);
+    for (let index = 0; index < 10_000; index++) bucket.reserve(20, 450);
+    expect(bucket.msUntilPaid(450)).toBe(60_000);
+  });
+
   it('loses nothing to a clock that goes backwards or far ahead', () => {
     const bucket = new TokenBucket({ perSecond: 10, burst: 2 }, 1000);
     expect([bucket.take(2, 1000), bucket.take(1, 0), bucket.take(1, 999)]).toEqual([true, false, false]);

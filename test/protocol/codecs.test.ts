@@ -8,7 +8,7 @@ import { InvalidBodyError } from '../../src/protocol/invalid-body.ts';
 import { json } from '../../src/protocol/json.ts';
 import { parseJson } from '../../src/protocol/json-text.ts';
 import { empty, raw, text, toBytes } from '../../src/protocol/raw.ts';
-import { propertyRuns } from '../helpers/codec-property.ts';
+import { anyCharacter, propertyRuns } from '../helpers/codec-property.ts';
 
 const bytesOf = (value: string): Uint8Array => new TextEncoder().encode(value);
 
@@ -28,7 +28,9 @@ describe('json', () => {
 
   it('reads what it wrote', () => {
     fc.assert(
-      fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
+      fc.property(fc.jsonValue({ stringUnit: anyCharacter }), (value) => {
+        // Refused on purpose, which has a test of its own.
+        fc.pre(!JSON.stringify(value).includes('"__proto__"'));
         const bytes = any.encode(value);
         expect(JSON.stringify(any.decode(bytes))).toBe(JSON.stringify(value));
       }),

@@ -54,10 +54,8 @@ describe('the limit of a session', () => {
     }
     expect([inner.count('message'), inner.count('close')]).toEqual([2700, 0]);
     const fast = await connect();
-    let sent = 0;
-    while (inner.count('close') === 0 && sent < 600) {
+    for (let sent = 0; inner.count('close') === 0 && sent < 600; sent += 3) {
       pour(fast.session, 3, 'fast');
-      sent += 3;
       await world.clock.advance(10);
     }
     expect(inner.packages.length - 2700).toBeGreaterThanOrEqual(297);
@@ -250,6 +248,34 @@ describe('policies', () => {
     expect(inner.packages).toEqual(Array.from({ length: 100 }, (_, index) => String(index)));
     expect(limiter.stats()).toMatchObject({ passed: 100, dropped: 0, closed: 0 });
     expect((await inner.session()).isClosed).toBe(false);
+  });
+
+  it('delay: a limit that sessions share holds for all of them together, each in its turn', async () => {
+    const { world, inner, connect } = await limited({ perEndpoint: { messagesPerSecond: 100, burst: 10 }, policy: 'delay' });
+    const names = Array.from({ length: 50 }, (_, index) => String(index));
+    for (const name of names) pour((await connect()).session, 100, name);
+    await world.clock.advance(0);
+    // The burst, and then one of each session: that one is delayed.
+    expect(inner.packages.length).toBeLessThanOrEqual(10 + 50);
+    await world.clock.advance(10_000);
+    expect(inner.packages.length).toBeGreaterThanOrEqual(1000);
+    expect(inner.packages.length).toBeLessThanOrEqual(10 + 1000 + 50);
+    const counts = names.map((name) => inner.packages.filter((text) => text === name).length);
+    expect(Math.min(...counts.slice(1))).toBeGreaterThanOrEqual(Math.max(...counts.slice(1)) - 2);
+  });
+
+  it('delay: one message that costs more than a burst delays for a burst', async () => {
+    const { world, inner, connect } = await limited({
+      perSession: { messagesPerSecond: 10, burst: 5 },
+      policy: 'delay',
+      costOf: (text) => (text === 'dear' ? Number.POSITIVE_INFINITY : 1),
+    });
+    const { session } = await connect();
+    for (const text of ['dear', 'a', 'b']) session.send(text);
+    await world.clock.advance(490);
+    expect(inner.packages).toEqual(['dear']);
+    await world.clock.advance(20);
+    expect(inner.packages).toEqual(['dear', 'a']);
   });
 
   it('delay: what the program pauses stays paused, and what is delayed stays delayed when it resumes', async () => {

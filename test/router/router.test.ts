@@ -330,6 +330,13 @@ describe('an unknown action', () => {
     expect(await peer.ask(1, 2)).toEqual([FAILED(1)]);
   });
 
+  it('is not answered when it is that of error replies, so that two routers do not answer each other for ever', async () => {
+    const router = new Router({ unknownLimit: false }).use((_context, next) => next());
+    const { peer } = await serve(router);
+    expect(await peer.ask(-2, 1, { action: 5, code: 'NOT_FOUND', message: '' })).toEqual([]);
+    expect(router.stats()).toMatchObject({ unknown: 1, errorReplies: 0 });
+  });
+
   it('20 times within 10 s closes the session (RATE), after the answer', async () => {
     const router = new Router().route(1, () => 'fine');
     const { peer, world } = await serve(router);

@@ -30,6 +30,11 @@ export class MemoryServer {
     else this.clock.after(1, run);
   }
 
+  /** Settles when the server is not frozen. */
+  answer(): Promise<void> {
+    return this.isFrozen ? new Promise((resolve) => this.#frozen.push(resolve)) : Promise.resolve();
+  }
+
   goAway(): void {
     this.#isThere = false;
     for (const bus of this.buses) bus.onLost();
@@ -81,7 +86,10 @@ export class MemoryBus implements Bus {
     this.topics.delete(topic);
   }
 
-  async flush(): Promise<void> {}
+  /** Settled by a server that answers: a frozen one does when it wakes up. */
+  flush(): Promise<void> {
+    return this.#server.answer();
+  }
 
   restart(): void {
     this.restarts++;

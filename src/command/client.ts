@@ -17,7 +17,7 @@ import type { Command } from './handlers.ts';
 import type { CommandProfile, CommandSession } from './link.ts';
 import type { CallOptions } from './outgoing-calls.ts';
 import type { Peer } from './peer.ts';
-import { COMMAND_ID, encodeVolatile } from './wire.ts';
+import { COMMAND_ID, encodeVolatile, WRAP_BYTES } from './wire.ts';
 
 /** What bodies are given as when a command goes by its number. */
 export type RawBody = string | ArrayBuffer | ArrayBufferView;
@@ -104,8 +104,10 @@ export class Client<P extends Protocol = Protocol> {
   send(id: number, payload: RawBody, options?: SendOptions): boolean;
   send(command: Command, body: unknown, options: SendOptions = {}): boolean {
     const peer = peerOf(this);
-    const { id, payload } = peer.hub.encode('client.send', command, body, ['message']);
-    return options.volatile === true ? peer.sendVolatile(volatileFrame(peer.profile, id, payload)) : peer.send({ id, payload });
+    const isVolatile = options.volatile === true;
+    const wrapBytes = isVolatile && peer.profile === 'native' ? WRAP_BYTES.VOLATILE : 0;
+    const { id, payload } = peer.hub.encode('client.send', command, body, ['message'], wrapBytes);
+    return isVolatile ? peer.sendVolatile(volatileFrame(peer.profile, id, payload)) : peer.send({ id, payload });
   }
 
   /**
@@ -116,7 +118,7 @@ export class Client<P extends Protocol = Protocol> {
   call(id: number, payload: RawBody, options?: CallOptions): Promise<Uint8Array>;
   async call(command: Command, body: unknown, options: CallOptions = {}): Promise<unknown> {
     const peer = peerOf(this);
-    const { id, payload, type } = peer.hub.encode('client.call', command, body, ['call']);
+    const { id, payload, type } = peer.hub.encode('client.call', command, body, ['call'], WRAP_BYTES.CALL);
     const answer = await peer.outgoing.call(id, payload, options);
     return type?.reply === undefined ? answer : type.reply.decode(answer);
   }
@@ -133,7 +135,7 @@ export class Client<P extends Protocol = Protocol> {
   stream(id: number, payload: RawBody, options?: CallOptions): AsyncIterableIterator<Uint8Array>;
   stream(command: Command, body: unknown, options: CallOptions = {}): AsyncIterableIterator<unknown> {
     const peer = peerOf(this);
-    const { id, payload, type } = peer.hub.encode('client.stream', command, body, ['stream']);
+    const { id, payload, type } = peer.hub.encode('client.stream', command, body, ['stream'], WRAP_BYTES.CALL);
     const items = peer.outgoing.stream(id, payload, options);
     return type?.stream === undefined ? items : decoded(items, type);
   }

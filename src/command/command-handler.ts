@@ -77,16 +77,16 @@ export class CommandHandler extends PkgHandler<CommandMessage> {
     out.writeBytes(payload);
   }
 
-  /** Throws what `write` throws. */
-  check(id: number, payload: Uint8Array): void {
+  /** Throws what `write` throws. `wrapBytes`: what else the payload of the message has, for which the limit is. */
+  check(id: number, payload: Uint8Array, wrapBytes = 0): void {
     if (!(payload instanceof Uint8Array)) {
       throw new StateError('NO_PACKAGE', `failed to encode message: expected a payload of bytes, given ${show(payload)}`);
     }
     if (!(Number.isInteger(id) && id >= 0 && id <= MAX_ID)) {
       throw new StateError('NO_PACKAGE', `failed to encode message: expected an id from 0 to ${MAX_ID}, given ${show(id)}`);
     }
-    const max = this.maxPayloadBytes;
-    if (payload.length <= max) return;
+    if (payload.length + wrapBytes <= this.maxPayloadBytes) return;
+    const max = Math.max(0, this.maxPayloadBytes - wrapBytes);
     throw new StateError(
       'ENCODED_TOO_LARGE',
       `failed to encode message: expected a payload of at most ${max} bytes, given ${payload.length}`,
@@ -110,6 +110,8 @@ export class Frame implements CommandMessage {
   readonly message: Buffer;
   readonly id: number;
   readonly isCounted: boolean;
+  /** How many clients keep it. */
+  keepers = 0;
 
   private constructor(stream: Buffer) {
     this.stream = stream;

@@ -18,6 +18,7 @@ import {
   encodeMessage,
   FIRST_RESERVED_ID,
   isCounted,
+  isFreeId,
 } from './wire.ts';
 
 /** How often the clock is looked at for dead connections, late HELLOs, and clients that stay away. */
@@ -32,7 +33,7 @@ export class Connections {
   readonly #hub: HubCore;
   readonly #check = new WheelTimer({ onTimer: () => this.#onCheck() });
   readonly #ack = new WheelTimer({ onTimer: () => this.#sendAcks() });
-  #unacknowledged: Peer[] = [];
+  #unacknowledged = new Set<Peer>();
 
   constructor(hub: HubCore) {
     this.#hub = hub;
@@ -88,8 +89,8 @@ export class Connections {
         return;
       }
     }
-    if (id < FIRST_RESERVED_ID || id >= COMMAND_ID.CREDIT + 1 || id === COMMAND_ID.CALL || id === COMMAND_ID.ROOM)
-      this.#receive(peer, message);
+    const isForHandlers = id < FIRST_RESERVED_ID || id > COMMAND_ID.CREDIT || id === COMMAND_ID.CALL || id === COMMAND_ID.ROOM;
+    if (isForHandlers) this.#receive(peer, message);
     else this.#onControl(link, peer, id, payload);
   }
 
@@ -119,8 +120,9 @@ export class Connections {
       }
       case COMMAND_ID.VOLATILE: {
         const inner = decodeVolatile(payload);
-        isUnderstood = inner !== undefined && (inner.id < FIRST_RESERVED_ID || inner.id === COMMAND_ID.ROOM);
-        if (inner !== undefined && isUnderstood) this.#receive(peer, inner);
+        isUnderstood = inner !== undefined && (isFreeId(inner.id) || inner.id === COMMAND_ID.ROOM);
+        // That of a room stays wrapped: it is passed on as a volatile one.
+        if (inner !== undefined && isUnderstood) this.#receive(peer, inner.id === COMMAND_ID.ROOM ? { id, payload } : inner);
         break;
       }
       case COMMAND_ID.REPLY: {
@@ -203,13 +205,13 @@ export class Connections {
   }
 
   #ackLater(peer: Peer): void {
-    this.#unacknowledged.push(peer);
+    this.#unacknowledged.add(peer);
     if (!this.#ack.isArmed) this.#hub.wheel.arm(this.#ack, ACK_DELAY_MS);
   }
 
   #sendAcks(): void {
     const peers = this.#unacknowledged;
-    this.#unacknowledged = [];
+    this.#unacknowledged = new Set();
     for (const peer of peers) if ((peer.replay?.unacknowledged ?? 0) > 0) peer.sendAck();
   }
 

@@ -40,7 +40,10 @@ export function commandOptions(hub: Hub & Listener, listener: Listener = hub): O
   };
 }
 
-/** As `commandOptions`, for servers over WebSocket: also the choice of the profile, and what happens to text messages. */
+/**
+ * As `commandOptions`, for servers over WebSocket: also the choice of the profile, what happens to text messages, and fragments enough for
+ * the largest message in pieces of 1 KiB.
+ */
 export function commandWsOptions(hub: Hub & Listener, listener: Listener = hub): Option<WsFields> {
   const options = commandOptions(hub, listener);
   const { native, textPolicy, maxPayloadBytes } = hub.settings;
@@ -51,6 +54,6 @@ export function commandWsOptions(hub: Hub & Listener, listener: Listener = hub):
     if (native) target.subprotocols = [COMMAND_SUBPROTOCOL];
     target.textPolicy = textPolicy;
     // Clients that fill a small buffer cut the largest message into many.
-    target.maxFragments = Math.max(MIN_FRAGMENTS, Math.ceil(maxPayloadBytes / FRAGMENT_BYTES));
+    target.maxFragments = Math.max(MIN_FRAGMENTS, Math.ceil((maxPayloadBytes + HEADER_BYTES) / FRAGMENT_BYTES) + 1);
   };
 }

@@ -24,11 +24,13 @@ export class Fanout implements BroadcastResult {
   readonly #payload: Uint8Array;
   readonly #room: string | undefined;
   readonly #isVolatile: boolean;
+  readonly #nowMs: number;
   #native: Frame | undefined;
   #knet: Frame | undefined;
 
   /** `room`: native clients are told for which room it is. */
-  constructor(id: number, payload: Uint8Array, room: string | undefined, isVolatile: boolean) {
+  constructor(id: number, payload: Uint8Array, room: string | undefined, isVolatile: boolean, nowMs: number) {
+    this.#nowMs = nowMs;
     this.#id = id;
     this.#payload = payload;
     this.#room = room;
@@ -42,7 +44,7 @@ export class Fanout implements BroadcastResult {
       else this.dropped++;
       return;
     }
-    const given = peer.give(frame, true);
+    const given = peer.give(frame, true, this.#nowMs);
     if (given === 'kept') this.kept++;
     else if (given === 'lost') this.dropped++;
     else this.delivered++;

@@ -7,6 +7,7 @@ import type { HubCore } from './hub-core.ts';
 import type { Admission } from './hub-options.ts';
 import type { Link } from './link.ts';
 import { Peer } from './peer.ts';
+import { isPlainJson } from './plain-json.ts';
 import { COMMAND_ID, COMMAND_STATUS, decodeHello, encodeControl, type Hello, isRoomName } from './wire.ts';
 
 type Refusal = NonNullable<Admission['refuse']>;
@@ -42,7 +43,7 @@ export class FrontDoor {
 
   async #onHello(link: Link, payload: Uint8Array): Promise<void> {
     const { registry, counters } = this.#hub;
-    const hello = decodeHello(payload);
+    const hello = isPlainJson(payload) ? decodeHello(payload) : undefined;
     if (hello === undefined) {
       this.violated(link, 'HELLO that cannot be read');
       return;
@@ -179,7 +180,7 @@ export class FrontDoor {
 
   #canResume(peer: Peer, { received = 0, oldest }: Hello): boolean {
     const { replay } = peer;
-    if (replay === undefined || peer.state === 'over') return false;
+    if (replay === undefined || peer.state === 'over' || peer.isForgotten) return false;
     replay.forgetOld(this.#hub.wheel.now());
     return replay.canRepeatAfter(received) && (oldest === undefined || replay.lacksNothingBefore(oldest));
   }

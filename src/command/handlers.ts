@@ -1,7 +1,7 @@
 import { checkFunction, invalid } from '../base/option.ts';
 import { type MessageType, messageNamed, type Protocol } from '../protocol/protocol.ts';
 import type { Client } from './client.ts';
-import { COMMAND_ID, FIRST_RESERVED_ID } from './wire.ts';
+import { COMMAND_ID, isFreeId } from './wire.ts';
 
 /** A handler, when nothing is known of what it takes. */
 export type AnyHandler = (client: Client, body: unknown) => unknown;
@@ -32,12 +32,6 @@ export type Command = string | number;
 
 const MAX_ID = 0xffff_ffff;
 
-/** Whether an application may use the id in this profile. INVALID_COMMAND and COMMAND_ERROR of knet's own client are free. */
-function isFree(id: number, isKnetOnly: boolean): boolean {
-  if (id === COMMAND_ID.RPC || id === COMMAND_ID.RPC_ERROR) return false;
-  return isKnetOnly || id < FIRST_RESERVED_ID || id > COMMAND_ID.CREDIT;
-}
-
 /** Who handles which command: found by number, in one look-up for each message. */
 export class Handlers {
   readonly #protocol: Protocol | undefined;
@@ -64,7 +58,8 @@ export class Handlers {
       return { id: type.id, type };
     }
     if (!(Number.isInteger(command) && command >= 0 && command <= MAX_ID)) throw invalid(method, `an id from 0 to ${MAX_ID}`, command);
-    if (!isFree(command, this.#isKnetOnly)) throw invalid(method, 'an id that the protocol does not reserve', command);
+    const isFree = this.#isKnetOnly ? command < COMMAND_ID.RPC_ERROR : isFreeId(command);
+    if (!isFree) throw invalid(method, 'an id that the protocol does not reserve', command);
     return { id: command, type: undefined };
   }
 

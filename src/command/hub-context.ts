@@ -4,6 +4,7 @@ import type { Command, Served } from './handlers.ts';
 import type { HubSettings } from './hub-options.ts';
 import type { LinkEnd } from './link.ts';
 import type { Peer } from './peer.ts';
+import type { Retention } from './retention.ts';
 
 /** Counted since the hub was made. */
 export interface HubCounters {
@@ -31,6 +32,8 @@ export interface HubCounters {
   evicted: number;
   /** Messages kept for clients and forgotten before they had come; a client that lacks one cannot resume. */
   forgotten: number;
+  /** Times that `maxTotalRetainedBytes` was reached, so that clients lost what was kept for them. */
+  retentionCuts: number;
   /** Volatile messages that were not sent, because the client was slow or away. */
   volatileDropped: number;
   /** Messages that a connection did not take, of clients that do not resume. */
@@ -41,6 +44,8 @@ export interface HubCounters {
   callsLate: number;
   /** Times that a connection was not read, because its messages waited for handlers. */
   pauses: number;
+  /** Times that presence was told before `presenceDelayMs`, because 10,000 changes waited. */
+  presenceFlushes: number;
   /** Joins refused by a limit or by `authorizeJoin`. */
   joinsRefused: number;
   /** Messages for rooms that were not passed on. */
@@ -63,11 +68,13 @@ export function newCounters(): HubCounters {
     expired: 0,
     evicted: 0,
     forgotten: 0,
+    retentionCuts: 0,
     volatileDropped: 0,
     unsent: 0,
     callsRefused: 0,
     callsLate: 0,
     pauses: 0,
+    presenceFlushes: 0,
     joinsRefused: 0,
     roomMessagesRefused: 0,
     dead: 0,
@@ -79,6 +86,7 @@ export interface HubContext {
   readonly settings: HubSettings;
   readonly wheel: Wheel;
   readonly counters: HubCounters;
+  readonly retention: Retention;
   /** Has a message handled. A promise, which never rejects, holds back the client's next one. */
   dispatch(peer: Peer, id: number, payload: Uint8Array): void | Promise<void>;
   servedAs(id: number): Served | undefined;
@@ -87,9 +95,9 @@ export interface HubContext {
   /** The client broke the protocol: its connection is closed with 4400. */
   violated(peer: Peer, what: string): void;
   /** Throws what `CommandHandler.write` throws for a payload that is too large. */
-  checkPayload(id: number, payload: Uint8Array): void;
-  /** Checks a command, and makes bytes of what is to be sent with it. */
-  encode(method: string, command: Command, body: unknown, kinds: readonly MessageType['kind'][]): Encoded;
+  checkPayload(id: number, payload: Uint8Array, wrapBytes?: number): void;
+  /** Checks a command, and makes bytes of what is to be sent with it; `wrapBytes` of WRAP_BYTES. */
+  encode(method: string, command: Command, body: unknown, kinds: readonly MessageType['kind'][], wrapBytes?: number): Encoded;
   closePeer(peer: Peer, end: LinkEnd): void;
   onIdle(): void;
 }

@@ -9,24 +9,35 @@ import { type Client, encodeBody } from './client.ts';
 import { Cluster, type ClusterMessage, type ClusterOwner } from './cluster.ts';
 import { CommandHandler, Frame } from './command-handler.ts';
 import { Fanout } from './fanout.ts';
-import { type Command, type Handler, Handlers, type Served } from './handlers.ts';
+import { type AnyCatchAll, type Command, type Handler, Handlers, type Served } from './handlers.ts';
 import { type Encoded, type HubContext, type HubCounters, newCounters } from './hub-context.ts';
 import type { Disconnect, HubSettings } from './hub-options.ts';
 import type { Link, LinkEnd } from './link.ts';
 import type { Peer } from './peer.ts';
 import { Registry } from './registry.ts';
+import { Retention } from './retention.ts';
 import { Rooms } from './rooms.ts';
-import { COMMAND_ID, COMMAND_STATUS, decodeCall, decodeRoom, encodeJson, encodeReply, FIRST_RESERVED_ID, REPLY_KIND } from './wire.ts';
-
-export type ReservedHandler = (client: Client, payload: Uint8Array) => void | Promise<void>;
+import {
+  COMMAND_ID,
+  COMMAND_STATUS,
+  decodeCall,
+  decodeRoom,
+  encodeJson,
+  encodeReply,
+  FIRST_RESERVED_ID,
+  isFreeId,
+  REPLY_KIND,
+  WRAP_BYTES,
+} from './wire.ts';
 
 /** What all parts of a hub share: its clients, who handles what, and the end of a client. */
 export class HubCore implements HubContext, ClusterOwner {
   readonly settings: HubSettings;
   readonly wheel: Wheel;
   readonly counters: HubCounters = newCounters();
+  readonly retention: Retention;
   readonly handlers: Handlers;
-  readonly reserved: Map<number, ReservedHandler> = new Map();
+  readonly reserved: Map<number, AnyCatchAll> = new Map();
   readonly registry: Registry;
   readonly rooms: Rooms;
   readonly cluster: Cluster | undefined;
@@ -43,8 +54,9 @@ export class HubCore implements HubContext, ClusterOwner {
   constructor(settings: HubSettings) {
     this.settings = settings;
     this.wheel = wheelOf(settings.clock);
+    this.retention = new Retention(settings.maxTotalRetainedBytes);
     this.handlers = new Handlers(settings.protocol, !settings.native);
-    this.registry = new Registry(settings.maxAwayClients);
+    this.registry = new Registry(settings.maxAwayClients, this.retention);
     this.cluster = settings.backplane === undefined ? undefined : new Cluster(settings.backplane, this);
     this.rooms = new Rooms(this, this.cluster);
     this.codec = new CommandHandler({ maxPayloadBytes: settings.maxPayloadBytes });
@@ -55,6 +67,10 @@ export class HubCore implements HubContext, ClusterOwner {
   dispatch(peer: Peer, id: number, payload: Uint8Array): void | Promise<void> {
     if (id >= FIRST_RESERVED_ID && (id >= COMMAND_ID.RPC_ERROR || peer.profile === 'native'))
       return this.#dispatchReserved(peer, id, payload);
+    return this.#dispatchFree(peer, id, payload);
+  }
+
+  #dispatchFree(peer: Peer, id: number, payload: Uint8Array): void | Promise<void> {
     const handlers = this.handlers.of(id);
     const first = handlers?.[0];
     if (handlers === undefined || first === undefined) return this.#dispatchToAll(peer, id, payload);
@@ -85,13 +101,16 @@ export class HubCore implements HubContext, ClusterOwner {
       return undefined;
     }
     this.counters.handled++;
-    const pending = catchAll.map((call) => this.#guarded(peer, id, () => call(peer.client, id, payload)));
-    return pending.some((result) => result !== undefined) ? Promise.all(pending).then(ignore) : undefined;
+    const [only] = catchAll;
+    if (only !== undefined && catchAll.length === 1) return this.#guarded(peer, id, payload, only);
+    const pending = catchAll.map((call) => this.#guarded(peer, id, payload, call)).filter((result) => result !== undefined);
+    return pending.length === 0 ? undefined : Promise.all(pending).then(ignore);
   }
 
   #onUnknown(peer: Peer, id: number, payload: Uint8Array): void {
     this.counters.unknown++;
-    void this.#guarded(peer, id, () => this.settings.onUnknown?.(peer.client, id, payload));
+    const { onUnknown } = this.settings;
+    if (onUnknown !== undefined) void this.#guarded(peer, id, payload, onUnknown);
   }
 
   #dispatchReserved(peer: Peer, id: number, payload: Uint8Array): void | Promise<void> {
@@ -101,23 +120,20 @@ export class HubCore implements HubContext, ClusterOwner {
       else peer.incoming.begin(call.call, call.id, call.payload);
       return undefined;
     }
-    if (id === COMMAND_ID.ROOM) {
-      this.#onRoomFrame(peer, payload);
+    if (id === COMMAND_ID.ROOM || id === COMMAND_ID.VOLATILE) {
+      const isVolatile = id === COMMAND_ID.VOLATILE;
+      this.#onRoomFrame(peer, isVolatile ? payload.subarray(WRAP_BYTES.VOLATILE) : payload, isVolatile);
       return undefined;
     }
     const handler = this.reserved.get(id);
     if (handler !== undefined) {
       this.counters.handled++;
-      return this.#guarded(peer, id, () => handler(peer.client, payload));
+      return this.#guarded(peer, id, payload, handler);
     }
-    if (this.handlers.of(id) !== undefined && id > COMMAND_ID.CREDIT) {
-      // Free, although above the others.
-      return this.#callEach(peer, id, payload, this.handlers.of(id) ?? []);
-    }
-    return this.#dispatchToAll(peer, id, payload);
+    return isFreeId(id) ? this.#dispatchFree(peer, id, payload) : this.#dispatchToAll(peer, id, payload);
   }
 
-  #onRoomFrame(peer: Peer, payload: Uint8Array): void {
+  #onRoomFrame(peer: Peer, payload: Uint8Array, isVolatile: boolean): void {
     const message = decodeRoom(payload);
     if (message === undefined) {
       this.violated(peer, 'a ROOM that cannot be read');
@@ -130,15 +146,15 @@ export class HubCore implements HubContext, ClusterOwner {
     } catch (thrown) {
       this.report(thrown, peer, COMMAND_ID.ROOM);
     }
-    if (isAllowed) this.toRoom(room, { id, payload: message.payload, isVolatile: false, clients: [peer.id] });
+    if (isAllowed) this.toRoom(room, { id, payload: message.payload, isVolatile, clients: [peer.id] });
     else this.counters.roomMessagesRefused++;
   }
 
   /** Calls what may throw, reject, or return anything; the promise never rejects. */
-  #guarded(peer: Peer, id: number, call: () => unknown): void | Promise<void> {
+  #guarded(peer: Peer, id: number, payload: Uint8Array, call: AnyCatchAll): void | Promise<void> {
     try {
-      const result = call();
-      if (isThenable(result)) return this.#follow(result, peer, id);
+      const result = call(peer.client, id, payload);
+      if (result !== undefined && isThenable(result)) return this.#follow(result, peer, id);
     } catch (thrown) {
       this.report(thrown, peer, id);
     }
@@ -180,15 +196,15 @@ export class HubCore implements HubContext, ClusterOwner {
 
   // --- sending ---
 
-  encode(method: string, command: Command, body: unknown, kinds: readonly MessageType['kind'][]): Encoded {
+  encode(method: string, command: Command, body: unknown, kinds: readonly MessageType['kind'][], wrapBytes = 0): Encoded {
     const { id, type } = this.handlers.resolve(method, command, kinds);
     const payload = encodeBody(type, body);
-    this.codec.check(id, payload);
+    this.codec.check(id, payload, wrapBytes);
     return { id, payload, type };
   }
 
-  checkPayload(id: number, payload: Uint8Array): void {
-    this.codec.check(id, payload);
+  checkPayload(id: number, payload: Uint8Array, wrapBytes = 0): void {
+    this.codec.check(id, payload, wrapBytes);
   }
 
   broadcast(message: ClusterMessage, filter: ((client: Client) => boolean) | undefined): Fanout {
@@ -198,9 +214,10 @@ export class HubCore implements HubContext, ClusterOwner {
   }
 
   onBroadcast({ id, payload, isVolatile, clients }: ClusterMessage, filter?: (client: Client) => boolean): Fanout {
-    const fanout = new Fanout(id, payload, undefined, isVolatile);
+    const fanout = new Fanout(id, payload, undefined, isVolatile, this.wheel.now());
+    const except = setOf(clients);
     for (const peer of this.registry.ready.values()) {
-      if (clients.length > 0 && clients.includes(peer.id)) continue;
+      if (except?.has(peer.id) === true) continue;
       if (filter === undefined || filter(peer.client)) fanout.give(peer);
     }
     return fanout;
@@ -213,14 +230,14 @@ export class HubCore implements HubContext, ClusterOwner {
   }
 
   onRoomMessage(room: string, { id, payload, isVolatile, clients }: ClusterMessage): Fanout {
-    const fanout = new Fanout(id, payload, room, isVolatile);
-    this.rooms.give(room, fanout, (peer) => clients.length === 0 || !clients.includes(peer.id));
+    const fanout = new Fanout(id, payload, room, isVolatile, this.wheel.now());
+    this.rooms.give(room, fanout, setOf(clients));
     return fanout;
   }
 
   onDirect(clientId: string, { id, payload, isVolatile }: ClusterMessage): void {
     const peer = this.registry.ready.get(clientId);
-    if (peer !== undefined) new Fanout(id, payload, undefined, isVolatile).give(peer);
+    if (peer !== undefined) new Fanout(id, payload, undefined, isVolatile, this.wheel.now()).give(peer);
   }
 
   onRemoteMember(room: string, clientId: string, state: Uint8Array | undefined): void {
@@ -292,6 +309,10 @@ export class HubCore implements HubContext, ClusterOwner {
     for (const peer of this.registry.all) if (peer.isBusy) return;
     this.onQuiet();
   }
+}
+
+function setOf(clients: readonly string[]): ReadonlySet<string> | undefined {
+  return clients.length === 0 ? undefined : new Set(clients);
 }
 
 function ignore(): void {}

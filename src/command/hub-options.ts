@@ -57,7 +57,7 @@ export interface CommandHubOptions<P extends Protocol = Protocol> {
   readonly native?: boolean;
   /** What streams speak. @default 'native' */
   readonly streamProfile?: CommandProfile;
-  /** The largest payload in bytes, in both directions. @default 10_485_760 */
+  /** The largest payload in bytes, in both directions, what wraps it in calls, rooms and volatile messages included. @default 10_485_760 */
   readonly maxPayloadBytes?: number;
   /** `reject`: text messages close with 1003. `binary`: they count as binary ones, as for knet. @default 'reject' */
   readonly textPolicy?: 'reject' | 'binary';
@@ -99,6 +99,11 @@ export interface CommandHubOptions<P extends Protocol = Protocol> {
   readonly maxRetainedMessages?: number;
   /** Their bytes. @default 1_048_576 */
   readonly maxRetainedBytes?: number;
+  /**
+   * Bytes kept for all clients together, a message that goes to many counted once; beyond, those that are away longest can no longer
+   * resume, then the one that is sent to. @default 67_108_864
+   */
+  readonly maxTotalRetainedBytes?: number;
   /** Clients that are away; beyond, the one that is away longest is over. @default 10_000 */
   readonly maxAwayClients?: number;
   /** Clients altogether; beyond, newcomers are refused with 4429. @default 100_000 */
@@ -153,6 +158,7 @@ const DEFAULTS = {
   retentionMs: 120_000,
   maxRetainedMessages: 1_000,
   maxRetainedBytes: 1_048_576,
+  maxTotalRetainedBytes: 67_108_864,
   maxAwayClients: 10_000,
   maxClients: 100_000,
   maxWaitingMessages: 1_000,
@@ -214,6 +220,7 @@ export function hubSettings<P extends Protocol>(options: CommandHubOptions<P>): 
   for (const key of ['authorizeJoin', 'authorizeRoomMessage', 'onPresence', 'onGap'] as const) {
     if (settings[key] !== undefined) checkFunction(name(key), settings[key]);
   }
+  checkInteger(name('maxTotalRetainedBytes'), settings.maxTotalRetainedBytes, 0);
   if (typeof settings.presence !== 'boolean') checkFunction(name('presence'), settings.presence);
   return settings;
 }

@@ -23,12 +23,12 @@ import { Connections } from './connections.ts';
 import type { BroadcastResult } from './fanout.ts';
 import type { AnyCatchAll, AnyHandler, AnyServe, CallContext, Command } from './handlers.ts';
 import type { HubCounters } from './hub-context.ts';
-import { HubCore, type ReservedHandler } from './hub-core.ts';
+import { HubCore } from './hub-core.ts';
 import { type CommandHubOptions, type HubSettings, hubSettings } from './hub-options.ts';
 import { type CommandSession, linkOf } from './link.ts';
 import { idsOf, Room, type RoomBroadcastOptions } from './room.ts';
 import { serveRooms } from './room-commands.ts';
-import { COMMAND_ID } from './wire.ts';
+import { COMMAND_ID, WRAP_BYTES } from './wire.ts';
 
 export interface BroadcastOptions<P extends Protocol = Protocol> extends RoomBroadcastOptions<P> {
   /** Who gets it, of the clients of this hub; it then goes to no other hub. */
@@ -47,6 +47,8 @@ export interface CommandHubStats extends Readonly<HubCounters> {
   /** Clients that are not over, those that are away included. */
   readonly clients: number;
   readonly away: number;
+  /** Bytes kept for clients until they have them. */
+  readonly retainedBytes: number;
   /** Rooms with members on this hub. */
   readonly rooms: number;
 }
@@ -95,8 +97,8 @@ export class CommandHub<P extends Protocol = Protocol> extends EventListener<Com
   }
 
   stats(): CommandHubStats {
-    const { counters, registry, rooms } = this.#core;
-    return { ...counters, clients: registry.all.size, away: registry.away, rooms: rooms.size };
+    const { counters, registry, rooms, retention } = this.#core;
+    return { ...counters, clients: registry.all.size, away: registry.away, retainedBytes: retention.bytes, rooms: rooms.size };
   }
 
   /** Joins the other hubs of the backplane. Needed only with one, once, before clients come. Rejects with BACKPLANE_FAILED. */
@@ -163,7 +165,7 @@ export class CommandHub<P extends Protocol = Protocol> extends EventListener<Com
     if (id !== COMMAND_ID.RPC && id !== COMMAND_ID.RPC_ERROR) throw invalid('CommandHub.reserved', 'the id of RPC or RPC_ERROR', id);
     checkFunction('CommandHub.reserved', handler);
     if (reserved.has(id)) throw invalid('CommandHub.reserved', 'an id that nothing is bound to yet', id);
-    const own = handler as ReservedHandler;
+    const own: AnyCatchAll = (client, _id, payload) => handler(client as Client<P>, payload);
     reserved.set(id, own);
     return () => {
       if (reserved.get(id) === own) reserved.delete(id);
@@ -179,7 +181,7 @@ export class CommandHub<P extends Protocol = Protocol> extends EventListener<Com
   broadcast<Name extends MessageNames<P>>(name: Name, body: BodySent<P, Name>, options?: BroadcastOptions<P>): BroadcastResult;
   broadcast(id: number, payload: RawBody, options?: BroadcastOptions<P>): BroadcastResult;
   broadcast(command: Command, body: unknown, { except, filter, volatile = false }: BroadcastOptions<P> = {}): BroadcastResult {
-    const { id, payload } = this.#core.encode('CommandHub.broadcast', command, body, ['message']);
+    const { id, payload } = this.#core.encode('CommandHub.broadcast', command, body, ['message'], volatile ? WRAP_BYTES.VOLATILE : 0);
     const isWanted = filter as ((client: Client) => boolean) | undefined;
     return this.#core.broadcast({ id, payload, isVolatile: volatile, clients: idsOf(except) }, isWanted).result;
   }
@@ -198,7 +200,7 @@ export class CommandHub<P extends Protocol = Protocol> extends EventListener<Com
     body: unknown,
     { volatile = false }: { readonly volatile?: boolean } = {},
   ): Promise<boolean> {
-    const { id, payload } = this.#core.encode('CommandHub.sendTo', command, body, ['message']);
+    const { id, payload } = this.#core.encode('CommandHub.sendTo', command, body, ['message'], volatile ? WRAP_BYTES.VOLATILE : 0);
     const message = { id, payload, isVolatile: volatile };
     if (this.#core.registry.ready.has(clientId)) {
       this.#core.onDirect(clientId, { ...message, clients: [] });
@@ -230,7 +232,7 @@ export class CommandHub<P extends Protocol = Protocol> extends EventListener<Com
 
   /**
    * Ends all clients: messages that come are not handled any more, running handlers and calls finish, then everybody is told GOODBYE with 1001 and when
-   * to come again, and closed. New connections are sent away. Close the endpoints after it. Any number of calls is one close.
+   * to come again, and closed. New connections are sent away: a closed hub stays closed. Close the endpoints after it. Any number of calls is one close.
    * A handler must not wait for it: it would be waited for in turn, until the drain time-out.
    */
   close({ drainTimeoutMs = 3_000, reason = 'the server is closing' }: HubCloseOptions = {}): Promise<void> {

@@ -5,8 +5,9 @@ import { after } from '../base/wheel.ts';
 import { InvalidBodyError } from '../protocol/invalid-body.ts';
 import { Frame } from './command-handler.ts';
 import type { CallContext, Served } from './handlers.ts';
+import type { Link } from './link.ts';
 import type { Peer } from './peer.ts';
-import { type CallFailure, encodeJson, encodeReply, REPLY_KIND, type ReplyKind } from './wire.ts';
+import { type CallFailure, encodeJson, encodeReply, REPLY_KIND, type ReplyKind, WRAP_BYTES } from './wire.ts';
 
 const NOTHING = new Uint8Array(0);
 const MAX_CREDIT = 0xffff_ffff;
@@ -21,6 +22,8 @@ class IncomingCall implements CallContext {
   isOver = false;
   /** Items of the stream that the caller still takes. */
   credit = 0;
+  /** Will say when it can take more. */
+  drainingLink: Link | undefined;
   /** Ends the wait of the stream. */
   wake: (() => void) | undefined;
   cancelDeadline: (() => void) | undefined;
@@ -137,7 +140,7 @@ export class IncomingCalls {
   #encode(call: IncomingCall, value: unknown, encode: ((value: unknown) => Uint8Array) | undefined): Uint8Array {
     const bytes: unknown = encode === undefined ? (value ?? NOTHING) : encode(value);
     if (!(bytes instanceof Uint8Array)) throw new TypeError('expected bytes as the answer to a command without a type');
-    this.#peer.hub.checkPayload(call.id, bytes);
+    this.#peer.hub.checkPayload(call.id, bytes, WRAP_BYTES.REPLY);
     return bytes;
   }
 
@@ -165,14 +168,24 @@ export class IncomingCalls {
 
   async #mayGoOn(call: IncomingCall): Promise<boolean> {
     while (!call.isOver && !(call.credit > 0 && this.#peer.canStream)) {
-      const { link } = this.#peer;
+      this.#wakeWhenDrained(call);
       await new Promise<void>((resolve) => {
         call.wake = resolve;
-        // Nothing tells that a queue has come down unless it is asked to.
-        if (link !== undefined && !link.isWritable) link.session.drained().then(resolve, ignore);
       });
     }
     return !call.isOver;
+  }
+
+  /** Nothing tells that a queue has come down unless it is asked to; once is enough, however often credit comes meanwhile. */
+  #wakeWhenDrained(call: IncomingCall): void {
+    const { link } = this.#peer;
+    if (link === undefined || link.isWritable || call.drainingLink === link) return;
+    call.drainingLink = link;
+    const onDrained = (): void => {
+      if (call.drainingLink === link) call.drainingLink = undefined;
+      call.wake?.();
+    };
+    link.session.drained().then(onDrained, ignore);
   }
 
   #onFailure(call: IncomingCall, thrown: unknown): void {
@@ -192,7 +205,7 @@ export class IncomingCalls {
   #failureOf(call: IncomingCall, { reason, message, data }: CallError): Uint8Array {
     try {
       const bytes = encodeJson({ code: reason, message, ...(data === undefined ? {} : { data }) });
-      this.#peer.hub.checkPayload(call.id, bytes);
+      this.#peer.hub.checkPayload(call.id, bytes, WRAP_BYTES.REPLY);
       return bytes;
     } catch (thrown) {
       this.#peer.hub.report(thrown, this.#peer, call.id);

@@ -19,6 +19,8 @@ interface OpenCall {
 }
 
 const MAX_NUMBER = 0xffff_ffff;
+/** Calls of `next` that may wait for items. */
+const MAX_NEXT = 1_024;
 /** Items of a stream that may be on their way. */
 const WINDOW = 32;
 
@@ -171,11 +173,12 @@ class Items implements AsyncIterableIterator<Uint8Array>, OpenCall {
   #end(error: Error | undefined): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#error = error;
-    for (const { resolve, reject } of this.#waiting.splice(0)) {
-      if (error === undefined) resolve({ value: undefined, done: true });
-      else reject(error);
-    }
+    const [first, ...others] = this.#waiting.splice(0);
+    // It is told once: who waits behind the first finds the end, as with a generator.
+    if (error !== undefined && first === undefined) this.#error = error;
+    if (error === undefined) first?.resolve({ value: undefined, done: true });
+    else first?.reject(error);
+    for (const { resolve } of others) resolve({ value: undefined, done: true });
   }
 
   /** Asks for more once half of the window was used. */
@@ -192,7 +195,10 @@ class Items implements AsyncIterableIterator<Uint8Array>, OpenCall {
       this.#count();
       return { value: item, done: false };
     }
-    if (!this.#isOver) return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    if (!this.#isOver) {
+      if (this.#waiting.length >= MAX_NEXT) throw new StateError('WRONG_STATE', `next: expected at most ${MAX_NEXT} that wait`);
+      return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    }
     const error = this.#error;
     this.#error = undefined;
     if (error !== undefined) throw error;

@@ -37,6 +37,8 @@ export class Peer {
   deadlineMs = 0;
   /** How its last connection ended, while it is away. */
   lastEnd: Disconnect | undefined;
+  /** It was away while what all clients keep was too much: it cannot resume, so that nothing is kept for it. */
+  isForgotten = false;
   #waiting: CommandMessage[] = [];
   #front = 0;
   #waitingBytes = 0;
@@ -55,7 +57,7 @@ export class Peer {
     this.client = new Client(this);
     if (profile === 'native') {
       const messages = retentionMs === 0 ? 0 : maxRetainedMessages;
-      this.replay = new Replay({ messages, bytes: maxRetainedBytes, ageMs: retentionMs });
+      this.replay = new Replay({ messages, bytes: maxRetainedBytes, ageMs: retentionMs }, hub.retention);
     }
   }
 
@@ -78,10 +80,11 @@ export class Peer {
   }
 
   /** Counted messages are kept until the client has them, whether it is there or not. */
-  give(message: CommandMessage, isShared = false): Given {
+  give(message: CommandMessage, isShared = false, nowMs?: number): Given {
     if (this.state === 'over') return 'lost';
     const { replay, link } = this;
-    const encoded = replay === undefined || !isCounted(message.id) ? message : this.#keep(replay, message);
+    const isKept = replay !== undefined && !this.isForgotten && isCounted(message.id);
+    const encoded = isKept ? this.#keep(replay, message, nowMs) : message;
     // Once it is closing, the connection takes nothing; the client gets it from what is kept.
     if (link !== undefined && link.phase === 'open') {
       const isBelowMark = link.send(encoded, isShared);
@@ -102,14 +105,30 @@ export class Peer {
     return false;
   }
 
-  #keep(replay: Replay<Frame>, message: CommandMessage): Frame {
+  #keep(replay: Replay<Frame>, message: CommandMessage, nowMs = this.hub.wheel.now()): Frame {
+    const { retention, counters } = this.hub;
     const frame = message instanceof Frame ? message : Frame.of(message.id, message.payload);
-    replay.sent(frame, this.hub.wheel.now());
-    if (replay.forgotten !== this.#forgottenBefore) {
-      if (this.hub.settings.retentionMs > 0) this.hub.counters.forgotten += replay.forgotten - this.#forgottenBefore;
-      this.#forgottenBefore = replay.forgotten;
+    replay.sent(frame, nowMs);
+    if (retention.isOver) {
+      counters.retentionCuts++;
+      retention.cut(this);
     }
+    if (replay.forgotten !== this.#forgottenBefore) this.#countForgotten(replay);
     return frame;
+  }
+
+  #countForgotten(replay: Replay<Frame>): void {
+    if (this.hub.settings.retentionMs > 0) this.hub.counters.forgotten += replay.forgotten - this.#forgottenBefore;
+    this.#forgottenBefore = replay.forgotten;
+  }
+
+  /** While it is away: it cannot resume any more. */
+  forgetAll(): void {
+    const { replay } = this;
+    if (replay === undefined) return;
+    this.isForgotten = true;
+    while (replay.keptMessages > 0) replay.forgetOldest();
+    this.#countForgotten(replay);
   }
 
   sendAck(): void {
@@ -256,6 +275,7 @@ export class Peer {
   over(): void {
     this.state = 'over';
     this.#dropWaiting();
+    this.replay?.clear();
     const reason = clientOver();
     this.#outgoing?.end(reason);
     this.#incoming?.end(reason);

@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import type { Client } from './client.ts';
 import type { Peer } from './peer.ts';
+import type { Retention } from './retention.ts';
 
 const TOKEN_BYTES = 18;
 
 /** The clients of a hub: those that are there, those that are away, and by which token they come back. */
 export class Registry {
   readonly #maxAway: number;
+  readonly #retention: Retention;
   /** All that are not over; some of them are still connecting. */
   readonly all: Set<Peer> = new Set();
   /** Those that broadcasts reach. */
@@ -16,8 +18,9 @@ export class Registry {
   /** Longest away first. */
   readonly #away = new Set<Peer>();
 
-  constructor(maxAway: number) {
+  constructor(maxAway: number, retention: Retention) {
     this.#maxAway = maxAway;
+    this.#retention = retention;
   }
 
   get away(): number {
@@ -37,7 +40,7 @@ export class Registry {
     this.all.delete(peer);
     this.ready.delete(peer.id);
     this.clients.delete(peer.id);
-    this.#away.delete(peer);
+    this.setBack(peer);
     this.#forgetToken(peer.token);
     this.#forgetToken(peer.previousToken);
   }
@@ -73,6 +76,7 @@ export class Registry {
   setAway(peer: Peer, deadlineMs: number): Peer | undefined {
     peer.deadlineMs = deadlineMs;
     this.#away.add(peer);
+    this.#retention.setAway(peer);
     if (this.#away.size <= this.#maxAway) return undefined;
     const [oldest] = this.#away;
     return oldest;
@@ -80,6 +84,7 @@ export class Registry {
 
   setBack(peer: Peer): void {
     this.#away.delete(peer);
+    this.#retention.setBack(peer);
   }
 
   /** Those that have been away for too long. All are away for the same time, so the first that may stay ends the search. */

@@ -13,11 +13,13 @@ export interface ReplayLimits {
 /** Numbers go from 1 to this, and then to 1 again. 0 is what stands before the first 1, and so the same as this one. */
 const LAST = 0xffffffff;
 /** A number further ahead than this is one of the past. */
-const HALF = 0x80000000;
+export const HALF = 0x80000000;
 /** Acknowledge after so many. */
 const ACK_MESSAGES = 32;
-/** Forgotten entries at the front of the list before they are moved out of it. */
-const COMPACT = 256;
+/** Room in the ring of messages at first; it doubles when it is full. MUST be a power of two. */
+const RING_SIZE = 16;
+/** A larger ring is given back once nothing is kept. */
+const LARGE_RING = 1_024;
 
 /** Acknowledge no later than this after the first message that was not. */
 export const ACK_DELAY_MS = 1_000;
@@ -26,113 +28,26 @@ export function nextSeq(seq: number): number {
   return seq === LAST ? 1 : seq + 1;
 }
 
-/** How many steps lead from one number to the other. */
-function distance(from: number, to: number): number {
+/** How many steps lead from one number to the other; more than half of all that there are: the second is one of the past. */
+export function distance(from: number, to: number): number {
   const steps = (to - from) % LAST;
   return steps < 0 ? steps + LAST : steps;
 }
 
-interface Kept<T> {
-  readonly message: T;
-  readonly atMs: number;
+/** Counts what several sessions keep together. */
+export interface ReplayTally<T> {
+  onKept(message: T): void;
+  onDropped(message: T): void;
 }
 
-export class Replay<T extends { readonly length: number }> {
-  readonly #limits: ReplayLimits;
-  #kept: (Kept<T> | undefined)[] = [];
-  /** Where in #kept the oldest one is. */
-  #front = 0;
-  /** Of the last message counted here. */
-  #sentSeq = 0;
+/** The receiving direction: which of the peer's messages have come, and when to say so. */
+export class Receipts {
   /** The number that the peer's next counted message has. */
   #expectedSeq = 1;
-  /** Bytes of the messages that are kept. */
-  keptBytes = 0;
-  /** Messages forgotten although they were not acknowledged. */
-  forgotten = 0;
   /** The last one of the peer's that has come. */
   receivedSeq = 0;
   /** Messages of the peer since the last `takeAck`. */
   unacknowledged = 0;
-
-  constructor(limits: ReplayLimits) {
-    this.#limits = limits;
-  }
-
-  // --- sending ---
-
-  /** How many messages are kept. */
-  get keptMessages(): number {
-    return this.#kept.length - this.#front;
-  }
-
-  /** The number of the message sent last; 0 before the first. */
-  get sentSeq(): number {
-    return this.#sentSeq;
-  }
-
-  /** The number of the oldest message that could be repeated; with none, that of the next one. */
-  get oldestSeq(): number {
-    const before = this.#sentSeq - this.keptMessages;
-    return nextSeq(before < 0 ? before + LAST : before);
-  }
-
-  /** Numbers a message and keeps it, whether there is a connection now or not. The message MUST NOT be changed afterwards. */
-  sent(message: T, nowMs: number): number {
-    this.#sentSeq = nextSeq(this.#sentSeq);
-    this.#kept.push({ message, atMs: nowMs });
-    this.keptBytes += message.length;
-    this.forgetOld(nowMs);
-    return this.#sentSeq;
-  }
-
-  /** Brings what is kept within the limits. `sent` does it too. */
-  forgetOld(nowMs: number): void {
-    const { messages, bytes, ageMs } = this.#limits;
-    for (let oldest = this.#kept[this.#front]; oldest !== undefined; oldest = this.#kept[this.#front]) {
-      if (this.keptMessages <= messages && this.keptBytes <= bytes && nowMs - oldest.atMs <= ageMs) return;
-      this.forgotten++;
-      this.#drop(oldest);
-    }
-  }
-
-  /** The peer has everything up to `seq`. False: it cannot have, because that was not sent yet. */
-  acknowledged(seq: number): boolean {
-    const left = distance(seq, this.#sentSeq);
-    // What is further back than all that is kept was acknowledged, or forgotten, before; only a number of the future is wrong.
-    if (left > HALF) return false;
-    for (let oldest = this.#kept[this.#front]; oldest !== undefined && this.keptMessages > left; oldest = this.#kept[this.#front]) {
-      this.#drop(oldest);
-    }
-    return true;
-  }
-
-  /** Whether a peer that has everything up to `seq` can be given all the rest. */
-  canRepeatAfter(seq: number): boolean {
-    return distance(seq, this.#sentSeq) <= this.keptMessages;
-  }
-
-  /** What is kept, oldest first; `oldestSeq` is the number of the first. Call `acknowledged` before. */
-  *pending(): IterableIterator<T> {
-    for (let at = this.#front; at < this.#kept.length; at++) {
-      const kept = this.#kept[at];
-      if (kept !== undefined) yield kept.message;
-    }
-  }
-
-  #drop(oldest: Kept<T>): void {
-    this.keptBytes -= oldest.message.length;
-    this.#kept[this.#front++] = undefined;
-    if (this.#front === this.#kept.length) {
-      this.#kept = [];
-      this.#front = 0;
-    } else if (this.#front >= COMPACT && this.#front * 2 >= this.#kept.length) {
-      this.#kept.splice(0, this.#front);
-      this.#front = 0;
-    }
-  }
-
-  // --- receiving ---
 
   /** A connection has been resumed: the peer goes on behind what it was told that we have, unless SEQ says otherwise. */
   resumed(): void {
@@ -173,5 +88,128 @@ export class Replay<T extends { readonly length: number }> {
   takeAck(): number {
     this.unacknowledged = 0;
     return this.receivedSeq;
+  }
+}
+
+/** Both directions: this side's messages, kept until the peer has them, and the receipts for the peer's. */
+export class Replay<T extends { readonly length: number }> extends Receipts {
+  readonly #limits: ReplayLimits;
+  readonly #tally: ReplayTally<T> | undefined;
+  /** A ring, and beside it when each message came: no object for each message of each client. */
+  #ring: (T | undefined)[] = [];
+  #timesMs: number[] = [];
+  /** Where in the ring the oldest one is. */
+  #front = 0;
+  #count = 0;
+  /** Of the last message counted here. */
+  #sentSeq = 0;
+  /** Bytes of the messages that are kept. */
+  keptBytes = 0;
+  /** Messages forgotten although they were not acknowledged. */
+  forgotten = 0;
+
+  constructor(limits: ReplayLimits, tally?: ReplayTally<T>) {
+    super();
+    this.#limits = limits;
+    this.#tally = tally;
+  }
+
+  /** How many messages are kept. */
+  get keptMessages(): number {
+    return this.#count;
+  }
+
+  /** The number of the message sent last; 0 before the first. */
+  get sentSeq(): number {
+    return this.#sentSeq;
+  }
+
+  /** The number of the oldest message that could be repeated; with none, that of the next one. */
+  get oldestSeq(): number {
+    const before = this.#sentSeq - this.keptMessages;
+    return nextSeq(before < 0 ? before + LAST : before);
+  }
+
+  /** Numbers a message and keeps it, whether there is a connection now or not. The message MUST NOT be changed afterwards. */
+  sent(message: T, nowMs: number): number {
+    this.#sentSeq = nextSeq(this.#sentSeq);
+    if (this.#count === this.#ring.length) this.#grow();
+    const at = (this.#front + this.#count) & (this.#ring.length - 1);
+    this.#ring[at] = message;
+    this.#timesMs[at] = nowMs;
+    this.#count++;
+    this.keptBytes += message.length;
+    this.#tally?.onKept(message);
+    this.forgetOld(nowMs);
+    return this.#sentSeq;
+  }
+
+  #grow(): void {
+    const messages = [...this.pending()];
+    const times = this.#timesMs;
+    const size = times.length;
+    const doubled = Math.max(RING_SIZE, size * 2);
+    this.#timesMs = Array.from({ length: doubled }, (_, at) => times[(this.#front + at) & (size - 1)] ?? 0);
+    this.#ring = Array.from({ length: doubled }, (_, at) => messages[at]);
+    this.#front = 0;
+  }
+
+  /** Brings what is kept within the limits. `sent` does it too. */
+  forgetOld(nowMs: number): void {
+    const { messages, bytes, ageMs } = this.#limits;
+    while (this.#count > 0) {
+      if (this.#count <= messages && this.keptBytes <= bytes && nowMs - (this.#timesMs[this.#front] ?? 0) <= ageMs) return;
+      this.forgetOldest();
+    }
+  }
+
+  /** One less is kept, if any. */
+  forgetOldest(): void {
+    if (this.#count === 0) return;
+    this.forgotten++;
+    this.#drop();
+  }
+
+  /** Keeps nothing any more, because the session is over. */
+  clear(): void {
+    while (this.#count > 0) this.#drop();
+  }
+
+  /** The peer has everything up to `seq`. False: it cannot have, because that was not sent yet. */
+  acknowledged(seq: number): boolean {
+    const left = distance(seq, this.#sentSeq);
+    // What is further back than all that is kept was acknowledged, or forgotten, before; only a number of the future is wrong.
+    if (left > HALF) return false;
+    while (this.#count > left) this.#drop();
+    return true;
+  }
+
+  /** Whether a peer that has everything up to `seq` can be given all the rest. */
+  canRepeatAfter(seq: number): boolean {
+    return distance(seq, this.#sentSeq) <= this.#count;
+  }
+
+  /** What is kept, oldest first; `oldestSeq` is the number of the first. Call `acknowledged` before. */
+  *pending(): IterableIterator<T> {
+    const mask = this.#ring.length - 1;
+    for (let index = 0; index < this.#count; index++) {
+      const message = this.#ring[(this.#front + index) & mask];
+      if (message !== undefined) yield message;
+    }
+  }
+
+  #drop(): void {
+    const message = this.#ring[this.#front];
+    this.#ring[this.#front] = undefined;
+    this.#front = (this.#front + 1) & (this.#ring.length - 1);
+    this.#count--;
+    if (message !== undefined) {
+      this.keptBytes -= message.length;
+      this.#tally?.onDropped(message);
+    }
+    if (this.#count > 0 || this.#ring.length < LARGE_RING) return;
+    this.#ring = [];
+    this.#timesMs = [];
+    this.#front = 0;
   }
 }

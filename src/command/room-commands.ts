@@ -4,7 +4,7 @@ import type { FrontDoor } from './front-door.ts';
 import type { AnyServe } from './handlers.ts';
 import type { HubCore } from './hub-core.ts';
 import type { Peer } from './peer.ts';
-import { toObject } from './rooms.ts';
+import { isPlainJson } from './plain-json.ts';
 import { COMMAND_ID, decodeJson, encodeJson, isRoomName } from './wire.ts';
 
 /** The calls JOIN, LEAVE and STATE of native clients. */
@@ -19,7 +19,7 @@ export function serveRooms(hub: HubCore, door: FrontDoor): void {
   serve(COMMAND_ID.JOIN, async (peer, room, state) => {
     if (!(await door.mayJoin(peer, room, state))) throw new CallError('FORBIDDEN', 'this room may not be joined');
     hub.rooms.join(peer, room, state);
-    return encodeJson(hub.rooms.hasPresence(room) ? { members: toObject(await hub.rooms.members(room)) } : {});
+    return encodeJson(hub.rooms.hasPresence(room) ? { members: await hub.rooms.firstMembers(peer, room) } : {});
   });
   serve(COMMAND_ID.LEAVE, (peer, room) => {
     hub.rooms.leave(peer, room);
@@ -33,7 +33,7 @@ export function serveRooms(hub: HubCore, door: FrontDoor): void {
 }
 
 function requestOf(body: unknown): { readonly room: string; readonly state: unknown } {
-  const request = body instanceof Uint8Array ? decodeJson(body) : undefined;
+  const request = body instanceof Uint8Array && isPlainJson(body) ? decodeJson(body) : undefined;
   if (typeof request === 'object' && request !== null) {
     const room: unknown = Reflect.get(request, 'room');
     if (isRoomName(room)) return { room, state: Reflect.get(request, 'state') };

@@ -4,17 +4,21 @@ import { type Client, peerOf, type RawBody, type SendOptions } from './client.ts
 import type { BroadcastResult } from './fanout.ts';
 import type { Command } from './handlers.ts';
 import type { HubCore } from './hub-core.ts';
-import { isRoomName } from './wire.ts';
+import { isRoomName, WRAP_BYTES } from './wire.ts';
 
 export interface RoomBroadcastOptions<P extends Protocol = Protocol> extends SendOptions {
   /** Who is left out, such as the sender; also members on other hubs, by their ids. */
   readonly except?: Client<P> | string | readonly (Client<P> | string)[];
 }
 
+/** As many as a message between hubs can name. */
+const MAX_EXCEPT = 0xffff;
+
 /** The ids of those who are left out. */
 export function idsOf(except: RoomBroadcastOptions['except']): readonly string[] {
   if (except === undefined) return [];
   const list = Array.isArray(except) ? (except as readonly (Client | string)[]) : [except as Client | string];
+  if (list.length > MAX_EXCEPT) throw invalid('broadcast except', `at most ${MAX_EXCEPT} clients`, list.length);
   return list.map((one) => (typeof one === 'string' ? one : one.id));
 }
 
@@ -72,7 +76,8 @@ export class Room<P extends Protocol = Protocol> {
   broadcast<Name extends MessageNames<P>>(name: Name, body: BodySent<P, Name>, options?: RoomBroadcastOptions<P>): BroadcastResult;
   broadcast(id: number, payload: RawBody, options?: RoomBroadcastOptions<P>): BroadcastResult;
   broadcast(command: Command, body: unknown, { except, volatile = false }: RoomBroadcastOptions<P> = {}): BroadcastResult {
-    const { id, payload } = this.#hub.encode('room.broadcast', command, body, ['message']);
+    const wrapBytes = WRAP_BYTES.ROOM + Buffer.byteLength(this.name) + (volatile ? WRAP_BYTES.VOLATILE : 0);
+    const { id, payload } = this.#hub.encode('room.broadcast', command, body, ['message'], wrapBytes);
     return this.#hub.toRoom(this.name, { id, payload, isVolatile: volatile, clients: idsOf(except) }).result;
   }
 }

@@ -9,6 +9,10 @@ import { COMMAND_ID, decodeJson, encodeControl, encodeJson, type Presence } from
 
 /** A PRESENCE message tells so many changes at most; more make more messages. */
 const CHANGES_IN_A_MESSAGE = 256;
+/** What it says besides, in bytes: the room's name, quoted, and the names of its members. */
+const PRESENCE_BYTES = 1_024;
+/** Changes of all rooms that are gathered at most; then they are told at once. */
+const MAX_GATHERED_CHANGES = 10_000;
 
 /** What this hub has of a room; there while it has members. */
 interface LocalRoom {
@@ -21,12 +25,17 @@ interface LocalRoom {
 
 const LEFT = Symbol('left');
 
+type Member = readonly [id: string, state: unknown];
+/** Quotes, colon and comma. */
+const MEMBER_BYTES = 4;
+
 /** Who is in which room, on this hub; the others tell theirs through the cluster. */
 export class Rooms {
   readonly #hub: HubContext;
   readonly #cluster: Cluster | undefined;
   readonly #rooms = new Map<string, LocalRoom>();
   readonly #changed = new Set<LocalRoom>();
+  #gathered = 0;
   #isScheduled = false;
 
   constructor(hub: HubContext, cluster: Cluster | undefined) {
@@ -99,9 +108,10 @@ export class Rooms {
     this.#cluster?.closeRoom(room.name, room.hasPresence);
   }
 
-  give(name: string, fanout: Fanout, isWanted: (peer: Peer) => boolean): void {
+  /** `except`: ids of those who are left out. */
+  give(name: string, fanout: Fanout, except: ReadonlySet<string> | undefined): void {
     for (const peer of this.membersHere(name).keys()) {
-      if (peer.state === 'ready' && isWanted(peer)) fanout.give(peer);
+      if (peer.state === 'ready' && except?.has(peer.id) !== true) fanout.give(peer);
     }
   }
 
@@ -125,23 +135,52 @@ export class Rooms {
     if (!room.hasPresence) return;
     room.changed.set(id, state);
     this.#changed.add(room);
+    this.#gathered++;
+    if (this.#gathered >= MAX_GATHERED_CHANGES) {
+      this.#hub.counters.presenceFlushes++;
+      this.#tell();
+    }
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    after(this.#hub.wheel, this.#hub.settings.presenceDelayMs, () => this.#tell());
+    after(this.#hub.wheel, this.#hub.settings.presenceDelayMs, () => {
+      this.#isScheduled = false;
+      this.#tell();
+    });
   }
 
   #tell(): void {
-    this.#isScheduled = false;
+    this.#gathered = 0;
     const rooms = [...this.#changed];
     this.#changed.clear();
     for (const room of rooms) {
       const changes = [...room.changed];
       room.changed.clear();
-      for (let at = 0; at < changes.length; at += CHANGES_IN_A_MESSAGE) this.#tellSome(room, changes.slice(at, at + CHANGES_IN_A_MESSAGE));
+      for (const part of this.#inParts(changes, CHANGES_IN_A_MESSAGE)) this.#tellSome(room, part);
     }
   }
 
-  #tellSome(room: LocalRoom, changes: readonly (readonly [id: string, state: unknown])[]): void {
+  /** No message is larger than the clients take. */
+  #inParts(members: Iterable<Member>, maxMembers: number): Member[][] {
+    const maxBytes = this.#hub.settings.maxPayloadBytes - PRESENCE_BYTES;
+    const parts: Member[][] = [];
+    let part: Member[] = [];
+    let bytes = 0;
+    for (const member of members) {
+      const [id, state] = member;
+      const more = id.length + MEMBER_BYTES + (state === LEFT ? 0 : encodeJson(state).length);
+      if (part.length > 0 && (part.length >= maxMembers || bytes + more > maxBytes)) {
+        parts.push(part);
+        part = [];
+        bytes = 0;
+      }
+      part.push(member);
+      bytes += more;
+    }
+    if (part.length > 0) parts.push(part);
+    return parts;
+  }
+
+  #tellSome(room: LocalRoom, changes: readonly Member[]): void {
     const joined = changes.filter(([, state]) => state !== LEFT);
     const left = changes.filter(([, state]) => state === LEFT).map(([id]) => id);
     const frame = presenceFrame({
@@ -161,8 +200,26 @@ export class Rooms {
   async tellAll(peer: Peer, names: readonly string[]): Promise<void> {
     for (const name of names) {
       if (!this.hasPresence(name) || peer.profile !== 'native') continue;
-      const all = toObject(await this.members(name));
-      if (peer.rooms.has(name)) peer.give(presenceFrame({ room: name, all }));
+      const [first = [], ...others] = this.#inParts(await this.members(name), Number.POSITIVE_INFINITY);
+      if (!peer.rooms.has(name)) continue;
+      peer.give(presenceFrame({ room: name, all: toObject(first) }));
+      // What does not fit into one message goes as changes.
+      for (const part of others) peer.give(presenceFrame({ room: name, joined: toObject(part) }));
+    }
+  }
+
+  /** For the answer to who has joined: everybody, or as many as fit into it; then `tellAll` follows. */
+  async firstMembers(peer: Peer, name: string): Promise<Record<string, unknown>> {
+    const [first = [], ...others] = this.#inParts(await this.members(name), Number.POSITIVE_INFINITY);
+    if (others.length > 0) after(this.#hub.wheel, 0, () => void this.#tellAllLater(peer, name));
+    return toObject(first);
+  }
+
+  async #tellAllLater(peer: Peer, name: string): Promise<void> {
+    try {
+      await this.tellAll(peer, [name]);
+    } catch (thrown) {
+      this.#hub.report(thrown, peer, COMMAND_ID.PRESENCE);
     }
   }
 }
@@ -174,6 +231,6 @@ function presenceFrame(presence: Presence): Frame {
 }
 
 /** Ids are UUIDs of hubs; one that came from elsewhere, such as `__proto__`, is a key like others. */
-export function toObject(members: Iterable<readonly [id: string, state: unknown]>): Record<string, unknown> {
+function toObject(members: Iterable<Member>): Record<string, unknown> {
   return Object.fromEntries(members);
 }

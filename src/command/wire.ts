@@ -3,32 +3,72 @@
  * and as little code as it takes. Encoders return a whole message (id and what follows); decoders take what follows the id and return
  * undefined when it is malformed.
  */
-
 /** What a client asks for to speak the native profile over WebSocket. */
 export const COMMAND_SUBPROTOCOL = 'portico.command.1';
 
+// Constants of their own, which bundlers put in place as long as nothing but constants stands above; the table is for everybody else.
+export const RPC_ID = 0xffffffff;
+export const RPC_ERROR_ID = 0xfffffffe;
+export const CREDIT_ID = 0xfffffffb;
+export const CANCEL_ID = 0xfffffffa;
+export const REPLY_ID = 0xfffffff9;
+export const CALL_ID = 0xfffffff8;
+export const VOLATILE_ID = 0xfffffff7;
+export const GOODBYE_ID = 0xfffffff6;
+export const SEQ_ID = 0xfffffff5;
+export const ACK_ID = 0xfffffff4;
+export const PONG_ID = 0xfffffff3;
+export const PING_ID = 0xfffffff2;
+export const WELCOME_ID = 0xfffffff1;
+export const HELLO_ID = 0xfffffff0;
+export const PRESENCE_ID = 0xffffffe5;
+export const ROOM_ID = 0xffffffe4;
+export const STATE_ID = 0xffffffe3;
+export const LEAVE_ID = 0xffffffe2;
+export const JOIN_ID = 0xffffffe1;
+
 /** The ids that the protocol keeps for itself. */
-export const COMMAND_ID = {
-  RPC: 0xffffffff,
-  RPC_ERROR: 0xfffffffe,
-  CREDIT: 0xfffffffb,
-  CANCEL: 0xfffffffa,
-  REPLY: 0xfffffff9,
-  CALL: 0xfffffff8,
-  VOLATILE: 0xfffffff7,
-  GOODBYE: 0xfffffff6,
-  SEQ: 0xfffffff5,
-  ACK: 0xfffffff4,
-  PONG: 0xfffffff3,
-  PING: 0xfffffff2,
-  WELCOME: 0xfffffff1,
-  HELLO: 0xfffffff0,
-  PRESENCE: 0xffffffe5,
-  ROOM: 0xffffffe4,
-  STATE: 0xffffffe3,
-  LEAVE: 0xffffffe2,
-  JOIN: 0xffffffe1,
-} as const;
+export const COMMAND_ID: {
+  readonly RPC: typeof RPC_ID;
+  readonly RPC_ERROR: typeof RPC_ERROR_ID;
+  readonly CREDIT: typeof CREDIT_ID;
+  readonly CANCEL: typeof CANCEL_ID;
+  readonly REPLY: typeof REPLY_ID;
+  readonly CALL: typeof CALL_ID;
+  readonly VOLATILE: typeof VOLATILE_ID;
+  readonly GOODBYE: typeof GOODBYE_ID;
+  readonly SEQ: typeof SEQ_ID;
+  readonly ACK: typeof ACK_ID;
+  readonly PONG: typeof PONG_ID;
+  readonly PING: typeof PING_ID;
+  readonly WELCOME: typeof WELCOME_ID;
+  readonly HELLO: typeof HELLO_ID;
+  readonly PRESENCE: typeof PRESENCE_ID;
+  readonly ROOM: typeof ROOM_ID;
+  readonly STATE: typeof STATE_ID;
+  readonly LEAVE: typeof LEAVE_ID;
+  readonly JOIN: typeof JOIN_ID;
+} = {
+  RPC: RPC_ID,
+  RPC_ERROR: RPC_ERROR_ID,
+  CREDIT: CREDIT_ID,
+  CANCEL: CANCEL_ID,
+  REPLY: REPLY_ID,
+  CALL: CALL_ID,
+  VOLATILE: VOLATILE_ID,
+  GOODBYE: GOODBYE_ID,
+  SEQ: SEQ_ID,
+  ACK: ACK_ID,
+  PONG: PONG_ID,
+  PING: PING_ID,
+  WELCOME: WELCOME_ID,
+  HELLO: HELLO_ID,
+  PRESENCE: PRESENCE_ID,
+  ROOM: ROOM_ID,
+  STATE: STATE_ID,
+  LEAVE: LEAVE_ID,
+  JOIN: JOIN_ID,
+};
 
 /** In the native profile applications use the ids below this one. */
 export const FIRST_RESERVED_ID = 0xffffffe0;
@@ -48,6 +88,9 @@ export type ReplyKind = 0 | 1 | 2 | 3;
 
 export const DEFAULT_MAX_PAYLOAD_BYTES = 10_485_760;
 export const MAX_ROOM_BYTES = 128;
+
+/** What a message inside of another one leaves less room for, in bytes of payload; the name of the room not counted. */
+export const WRAP_BYTES = { VOLATILE: 4, CALL: 8, REPLY: 5, ROOM: 5 } as const;
 
 /** A client's first message. */
 export interface Hello {
@@ -113,14 +156,13 @@ export function decodeText(bytes: Uint8Array): string | undefined {
 }
 
 export function encodeJson(value: unknown): Uint8Array {
-  return utf8.encode(JSON.stringify(value));
+  return encodeText(JSON.stringify(value));
 }
 
 /** undefined when it is not JSON in UTF-8. */
 export function decodeJson(bytes: Uint8Array): unknown {
-  const text = decodeText(bytes);
   try {
-    return text === undefined ? undefined : JSON.parse(text);
+    return JSON.parse(strictUtf8.decode(bytes));
   } catch {
     return undefined;
   }
@@ -140,43 +182,48 @@ export function writeUint32(bytes: Uint8Array, at: number, value: number): void 
 
 /** Whether each side numbers messages of this id. */
 export function isCounted(id: number): boolean {
-  return id < COMMAND_ID.HELLO || (id > COMMAND_ID.VOLATILE && id <= COMMAND_ID.RPC);
+  return id < HELLO_ID || id > VOLATILE_ID;
 }
 
-/** A message of numbers, each of four bytes, and what follows them. */
-function encode(numbers: readonly number[], payload?: Uint8Array): Uint8Array {
+/** A message of numbers, the id first, each of four bytes, and what follows them. */
+export function encodeNumbers(numbers: readonly number[], payload?: Uint8Array): Uint8Array {
   const message = new Uint8Array(numbers.length * 4 + (payload?.length ?? 0));
   for (const [index, number] of numbers.entries()) writeUint32(message, index * 4, number);
   if (payload !== undefined) message.set(payload, numbers.length * 4);
   return message;
 }
 
+/** Whether an application may use the id in the native profile. Those of INVALID_COMMAND and COMMAND_ERROR in knet's own client are free. */
+export function isFreeId(id: number): boolean {
+  return id < FIRST_RESERVED_ID || (id > CREDIT_ID && id < RPC_ERROR_ID);
+}
+
 export function encodeMessage(id: number, payload?: Uint8Array): Uint8Array {
-  return encode([id], payload);
+  return encodeNumbers([id], payload);
 }
 
 export function encodeControl(
   id: typeof COMMAND_ID.HELLO | typeof COMMAND_ID.WELCOME | typeof COMMAND_ID.GOODBYE | typeof COMMAND_ID.PRESENCE,
   value: Hello | Welcome | Goodbye | Presence,
 ): Uint8Array {
-  return encode([id], encodeJson(value));
+  return encodeNumbers([id], encodeJson(value));
 }
 
 export function encodeSeq(id: typeof COMMAND_ID.ACK | typeof COMMAND_ID.SEQ, seq: number): Uint8Array {
-  return encode([id, seq]);
+  return encodeNumbers([id, seq]);
 }
 
 export function encodeVolatile(id: number, payload: Uint8Array): Uint8Array {
-  return encode([COMMAND_ID.VOLATILE, id], payload);
+  return encodeNumbers([VOLATILE_ID, id], payload);
 }
 
 export function encodeCall(call: number, id: number, payload: Uint8Array): Uint8Array {
-  return encode([COMMAND_ID.CALL, call, id], payload);
+  return encodeNumbers([CALL_ID, call, id], payload);
 }
 
 export function encodeReply(call: number, kind: ReplyKind, payload?: Uint8Array): Uint8Array {
   const message = new Uint8Array(9 + (payload?.length ?? 0));
-  writeUint32(message, 0, COMMAND_ID.REPLY);
+  writeUint32(message, 0, REPLY_ID);
   writeUint32(message, 4, call);
   message[8] = kind;
   if (payload !== undefined) message.set(payload, 9);
@@ -184,18 +231,18 @@ export function encodeReply(call: number, kind: ReplyKind, payload?: Uint8Array)
 }
 
 export function encodeCancel(call: number): Uint8Array {
-  return encode([COMMAND_ID.CANCEL, call]);
+  return encodeNumbers([CANCEL_ID, call]);
 }
 
 export function encodeCredit(call: number, items: number): Uint8Array {
-  return encode([COMMAND_ID.CREDIT, call, items]);
+  return encodeNumbers([CREDIT_ID, call, items]);
 }
 
 /** `room` MUST have 1 to 128 bytes: `isRoomName`. */
 export function encodeRoom(room: string, id: number, payload: Uint8Array): Uint8Array {
-  const name = utf8.encode(room);
+  const name = encodeText(room);
   const message = new Uint8Array(9 + name.length + payload.length);
-  writeUint32(message, 0, COMMAND_ID.ROOM);
+  writeUint32(message, 0, ROOM_ID);
   message[4] = name.length;
   message.set(name, 5);
   writeUint32(message, 5 + name.length, id);
@@ -238,6 +285,7 @@ export function decodeRoom(bytes: Uint8Array): { readonly room: string; readonly
 }
 
 type Fields = Readonly<Record<string, unknown>>;
+type Check = (value: unknown) => boolean;
 
 function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -247,57 +295,81 @@ function isUint32(value: unknown): value is number {
   return typeof value === 'number' && value >>> 0 === value;
 }
 
-function isOptional(value: unknown, type: 'string' | 'boolean'): boolean {
-  return value === undefined || typeof value === type;
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
+}
+
+function isFlag(value: unknown): value is boolean {
+  return typeof value === 'boolean';
 }
 
 function isDelay(value: unknown): boolean {
   return typeof value === 'number' && value >= 0;
 }
 
+function optional(check: Check): Check {
+  return (value) => value === undefined || check(value);
+}
+
+function listOf(check: Check): Check {
+  return (value) => Array.isArray(value) && value.every(check);
+}
+
 /** Whether this can name a room: well-formed text of 1 to 128 bytes. */
 export function isRoomName(name: unknown): name is string {
-  if (typeof name !== 'string' || name.length === 0 || name.length > MAX_ROOM_BYTES) return false;
-  const bytes = utf8.encode(name);
+  if (!isText(name) || name.length === 0 || name.length > MAX_ROOM_BYTES) return false;
+  const bytes = encodeText(name);
   return bytes.length <= MAX_ROOM_BYTES && decodeText(bytes) === name;
 }
 
-export function decodeHello(bytes: Uint8Array): Hello | undefined {
-  const hello = decodeJson(bytes);
-  if (!isFields(hello) || hello['v'] !== 1 || !isOptional(hello['token'], 'string')) return undefined;
-  const { received, oldest, rooms } = hello;
-  if (![received, oldest].every((number) => number === undefined || isUint32(number))) return undefined;
-  if (rooms !== undefined && !(Array.isArray(rooms) && rooms.every((room: unknown) => isFields(room) && isRoomName(room['name']))))
-    return undefined;
+/** A JSON object whose fields pass; those that are not named may be anything. */
+function decodeFields<T>(bytes: Uint8Array, checks: { readonly [Name in keyof T]-?: Check }): T | undefined {
+  const value = decodeJson(bytes);
+  const isGood = isFields(value) && Object.entries<Check>(checks).every(([name, check]) => check(value[name]));
   // Every field was looked at.
-  return hello as unknown as Hello;
+  return isGood ? (value as unknown as T) : undefined;
+}
+
+export function decodeHello(bytes: Uint8Array): Hello | undefined {
+  return decodeFields<Hello>(bytes, {
+    v: (version) => version === 1,
+    token: optional(isText),
+    received: optional(isUint32),
+    oldest: optional(isUint32),
+    auth: () => true,
+    rooms: optional(listOf((room) => isFields(room) && isRoomName(room['name']))),
+  });
 }
 
 export function decodeWelcome(bytes: Uint8Array): Welcome | undefined {
-  const welcome = decodeJson(bytes);
-  if (!isFields(welcome) || typeof welcome['id'] !== 'string' || !isOptional(welcome['token'], 'string')) return undefined;
-  const { recovered, received, heartbeatMs, retentionMs, maxPayloadBytes, rooms } = welcome;
-  if (typeof recovered !== 'boolean' || !isUint32(received) || ![heartbeatMs, retentionMs, maxPayloadBytes].every(isDelay))
-    return undefined;
-  if (!Array.isArray(rooms) || !rooms.every(isRoomName)) return undefined;
-  return welcome as unknown as Welcome;
+  return decodeFields<Welcome>(bytes, {
+    id: isText,
+    token: optional(isText),
+    recovered: isFlag,
+    received: isUint32,
+    heartbeatMs: isDelay,
+    retentionMs: isDelay,
+    maxPayloadBytes: isDelay,
+    rooms: listOf(isRoomName),
+  });
 }
 
 export function decodeGoodbye(bytes: Uint8Array): Goodbye | undefined {
-  const goodbye = decodeJson(bytes);
-  if (!isFields(goodbye) || typeof goodbye['status'] !== 'number' || typeof goodbye['reason'] !== 'string') return undefined;
-  const { retryAfterMs, isFatal } = goodbye;
-  if ((retryAfterMs !== undefined && !isDelay(retryAfterMs)) || !isOptional(isFatal, 'boolean')) return undefined;
-  return goodbye as unknown as Goodbye;
+  return decodeFields<Goodbye>(bytes, {
+    status: (status) => typeof status === 'number',
+    reason: isText,
+    retryAfterMs: optional(isDelay),
+    isFatal: optional(isFlag),
+  });
 }
 
 export function decodePresence(bytes: Uint8Array): Presence | undefined {
-  const presence = decodeJson(bytes);
-  if (!isFields(presence) || !isRoomName(presence['room'])) return undefined;
-  const { joined, left, all } = presence;
-  if (![joined, all].every((members) => members === undefined || isFields(members))) return undefined;
-  if (left !== undefined && !(Array.isArray(left) && left.every((id) => typeof id === 'string'))) return undefined;
-  return presence as unknown as Presence;
+  return decodeFields<Presence>(bytes, {
+    room: isRoomName,
+    joined: optional(isFields),
+    left: optional(listOf(isText)),
+    all: optional(isFields),
+  });
 }
 
 /** Never undefined: whatever a peer calls a failure is one. */
@@ -305,8 +377,8 @@ export function decodeFailure(bytes: Uint8Array): CallFailure {
   const failure = decodeJson(bytes);
   const { code, message, data }: Fields = isFields(failure) ? failure : {};
   return {
-    code: typeof code === 'string' ? code : 'INTERNAL',
-    message: typeof message === 'string' ? message : '',
+    code: isText(code) ? code : 'INTERNAL',
+    message: isText(message) ? message : '',
     ...(data === undefined ? {} : { data }),
   };
 }

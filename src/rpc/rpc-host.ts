@@ -11,6 +11,8 @@ export interface RpcHost {
   readonly counters: RpcCounters;
   readonly deadlines: Deadlines;
   readonly transport: RpcTransport;
+  /** Whether calls of the other side have to wait: the transport is full, and not to read on would hold up the answers to own calls. */
+  mustHold(): boolean;
   handlerOf(method: string): RpcHandler | undefined;
   /** Throws what the transport throws. */
   send(text: string): void;

@@ -11,30 +11,70 @@ export class IncomingCalls {
   readonly #host: RpcHost;
   /** Those whose handler has not answered yet, and open streams. */
   readonly #running = new Set<RunningCall>();
+  /** Those that wait, in order; together with those that run at most `maxRunningCalls`. */
+  #held: HeldCall[] = [];
+  #isDraining = false;
 
   constructor(host: RpcHost) {
     this.#host = host;
   }
 
   get size(): number {
-    return this.#running.size;
+    return this.#running.size + this.#held.length;
   }
 
   /** `sink` undefined: a notification. `credit` 0: no stream can be answered. */
   handle(message: RpcMessage, sink: ReplySink | undefined, credit: number): void {
+    if (this.#held.length > 0 || this.#host.mustHold()) this.#hold({ message, sink, credit });
+    else this.#handle(message, sink, credit);
+  }
+
+  #hold(call: HeldCall): void {
+    if (this.#isFull(call)) return;
+    this.#host.counters.held++;
+    this.#held.push(call);
+    this.#releaseWhenDrained();
+  }
+
+  #releaseWhenDrained(): void {
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    this.#host.transport.drained?.().then(() => this.#release(), ignore);
+  }
+
+  /** As many as the transport takes the answers of. */
+  #release(): void {
+    this.#isDraining = false;
+    while (this.#held.length > 0) {
+      if (this.#host.transport.isFull?.() === true) {
+        this.#releaseWhenDrained();
+        return;
+      }
+      const next = this.#held.shift();
+      if (next !== undefined) this.#handle(next.message, next.sink, next.credit);
+    }
+  }
+
+  /** Answers a call that finds no place. */
+  #isFull({ message: { idText }, sink }: HeldCall): boolean {
     const { limits, counters } = this.#host;
+    if (this.size < limits.maxRunningCalls) return false;
+    counters.overRunning++;
+    sink?.put(errorText(limitExceeded('calls', limits.maxRunningCalls), idText), true, idText);
+    return true;
+  }
+
+  #handle(message: RpcMessage, sink: ReplySink | undefined, credit: number): void {
+    const { counters } = this.#host;
     const { idText } = message;
     const handler = this.#host.handlerOf(message.method);
     if (handler === undefined) {
       sink?.put(errorText(new RpcError(RPC_CODE.METHOD_NOT_FOUND, 'Method not found'), idText), true, idText);
       return;
     }
-    if (this.#running.size >= limits.maxRunningCalls) {
-      counters.overRunning++;
-      sink?.put(errorText(limitExceeded('calls', limits.maxRunningCalls), idText), true, idText);
-      return;
-    }
+    if (this.#isFull({ message, sink, credit })) return;
     counters.handled++;
+    if (sink !== undefined) counters.requests++;
     const call = new RunningCall(this.#host, this.#running, message, sink, credit);
     try {
       call.take(handler(message.params, call.context));
@@ -43,19 +83,31 @@ export class IncomingCalls {
     }
   }
 
-  /** The caller wants no more of a call. */
-  cancel(id: unknown): void {
+  /** The caller wants no more of a call. False: there is none with this id. */
+  cancel(id: unknown): boolean {
     const call = this.#find(id);
-    if (call === undefined) return;
+    if (call === undefined) return this.#cancelHeld(id);
     call.abort(new StateError('ABORTED', 'the caller took the call back'));
-    call.end(errorText(new RpcError(RPC_CODE.CANCELLED, 'Cancelled'), call.idText), true);
+    call.end(cancelled(call.idText), true);
+    return true;
   }
 
-  credit(id: unknown, items: unknown): void {
-    this.#find(id)?.stream?.addCredit(items);
+  #cancelHeld(id: unknown): boolean {
+    const at = this.#held.findIndex(({ message, sink }) => sink !== undefined && message.id === id);
+    const [held] = at === -1 ? [] : this.#held.splice(at, 1);
+    held?.sink?.put(cancelled(held.message.idText), true, held.message.idText);
+    return held !== undefined;
+  }
+
+  /** False: there is no stream with this id. */
+  credit(id: unknown, items: unknown): boolean {
+    const stream = this.#find(id)?.stream;
+    stream?.addCredit(items);
+    return stream !== undefined;
   }
 
   close(error: unknown): void {
+    this.#held = [];
     for (const call of [...this.#running]) {
       call.abort(error);
       call.end(undefined, true);
@@ -69,6 +121,18 @@ export class IncomingCalls {
     return undefined;
   }
 }
+
+interface HeldCall {
+  readonly message: RpcMessage;
+  readonly sink: ReplySink | undefined;
+  readonly credit: number;
+}
+
+function cancelled(idText: string): string {
+  return errorText(new RpcError(RPC_CODE.CANCELLED, 'Cancelled'), idText);
+}
+
+function ignore(): void {}
 
 /** One call, from the handler's start to the answer. */
 export class RunningCall implements Expiring {

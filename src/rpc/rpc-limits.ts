@@ -39,6 +39,8 @@ export function checkRpcOptions(options: RpcPeerOptions): RpcLimits {
 export function newCounters(): RpcCounters {
   return {
     handled: 0,
+    requests: 0,
+    held: 0,
     invalid: 0,
     refused: 0,
     overRate: 0,

@@ -35,7 +35,8 @@ export interface RpcListenerOptions<Local extends RpcSpec = RpcSpec, Remote exte
  * ContentLengthHandler. Both sides may call. One listener serves all sessions of an endpoint, each through a peer of its own.
  *
  * Handlers of one session begin in the order of the calls and run beside each other when they wait. While the answers that this side
- * has to send are above the session's high-water mark, it reads no further calls.
+ * has to send are above the session's high-water mark, further calls wait: unread, or when this side has calls of its own under way,
+ * up to `maxRunningCalls` of them, beyond which they are answered with -32005.
  */
 export class RpcListener<Local extends RpcSpec = RpcSpec, Remote extends RpcSpec = RpcSpec> extends EventListener<string> {
   readonly methods: RpcMethods<Local>;
@@ -85,10 +86,11 @@ export class RpcListener<Local extends RpcSpec = RpcSpec, Remote extends RpcSpec
   onMessage(session: Session<string>, text: string): void | Promise<void> {
     const peer = this.#peers.get(session);
     if (peer === undefined) return;
-    const { handled } = peer.counters;
+    const { requests } = peer.counters;
     peer.receive(text);
-    // Who asks faster than it takes the answers has to wait. Answers to our own calls are never held back for that.
-    if (peer.counters.handled === handled || session.pendingBytes <= session.settings.highWaterMarkBytes) return;
+    // Who asks faster than it takes the answers has to wait; but two that wait for each other would wait for ever. So it is only while
+    // this side asks nothing itself that it does not read: otherwise the peer holds calls back, and takes answers.
+    if (peer.counters.requests === requests || peer.pendingCalls > 0 || !isFull(session)) return;
     return session.drained().catch(() => {});
   }
 
@@ -118,5 +120,11 @@ function transportOf(session: Session<string>): RpcTransport {
     },
     now: () => wheel.now(),
     after: (delayMs, callback) => after(wheel, delayMs, callback),
+    isFull: () => isFull(session),
+    drained: () => session.drained(),
   };
+}
+
+function isFull({ pendingBytes, settings }: Session<string>): boolean {
+  return pendingBytes > settings.highWaterMarkBytes;
 }

@@ -1,4 +1,5 @@
 import { checkFunction, invalid } from '../base/option.ts';
+import { ignoreRejection, isThenable } from '../base/thenable.ts';
 import { InvalidBodyError } from '../protocol/invalid-body.ts';
 import { validate } from '../protocol/json.ts';
 import type { RpcAnswer, RpcHandler, RpcName, RpcSchema, RpcSpec } from './rpc-types.ts';
@@ -95,7 +96,20 @@ function checkName(where: string, name: string): void {
 function checkSchema(where: string, schema: RpcSchema): RpcSchema {
   const isSchema = (typeof schema === 'object' || typeof schema === 'function') && schema !== null && '~standard' in schema;
   if (!isSchema) throw invalid(where, 'a schema that follows Standard Schema', schema);
+  if (isAlwaysAsync(schema)) throw invalid(where, 'a schema that validates synchronously', schema['~standard'].vendor);
   return schema;
+}
+
+/** Schemas do not say whether they need a promise; some do for everything, others only for what gets as far as their asynchronous part. */
+function isAlwaysAsync(schema: RpcSchema): boolean {
+  try {
+    const result: unknown = schema['~standard'].validate(undefined);
+    if (!isThenable(result)) return false;
+    ignoreRejection(result);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function checkedParams(schema: RpcSchema, params: unknown): unknown {

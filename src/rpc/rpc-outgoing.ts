@@ -137,6 +137,9 @@ export class OutgoingCalls {
     const call = typeof id === 'number' ? this.#pending.get(id) : undefined;
     if (call === undefined) {
       this.#host.counters.unmatched++;
+      // Which call it was cannot be known, so that none is failed for it.
+      const isUnread = id === null && error !== undefined && this.#pending.size > 0;
+      if (isUnread) this.#host.report(errorOf(error), { method: '', id: null });
       return;
     }
     this.#forget(call);
@@ -144,14 +147,16 @@ export class OutgoingCalls {
     else call.reject(errorOf(error));
   }
 
-  onItem(id: unknown, item: unknown): void {
+  /** False: no call waits for it. */
+  onItem(id: unknown, item: unknown): boolean {
     const call = typeof id === 'number' ? this.#pending.get(id) : undefined;
     if (call?.stream === undefined) {
       this.#host.counters.unmatched++;
-      return;
+      return false;
     }
     this.#host.deadlines.add(call, call.timeoutMs);
     call.stream.onItem(item);
+    return true;
   }
 
   /** Its time is over. */
@@ -248,7 +253,7 @@ function aborted(signal: AbortSignal): StateError {
 }
 
 function errorOf(error: unknown): RpcError | PeerError {
-  const { code, message, data } = (typeof error === 'object' ? error : {}) as Readonly<Record<string, unknown>>;
+  const { code, message, data } = (typeof error === 'object' && error !== null ? error : {}) as Readonly<Record<string, unknown>>;
   if (Number.isSafeInteger(code)) return new RpcError(code as number, typeof message === 'string' ? message : '', data);
   return new PeerError('MALFORMED_PACKAGE', 'expected an error with a code, given none', { recoverable: true });
 }

@@ -82,6 +82,7 @@ export class RpcPeer<Local extends RpcSpec = RpcSpec, Remote extends RpcSpec = R
       counters: this.#counters,
       deadlines: this.#deadlines,
       transport,
+      mustHold: () => this.#outgoing.size > 0 && transport.isFull?.() === true,
       handlerOf: (method) => this.#own?.handlerOf(method) ?? this.#shared?.handlerOf(method),
       send: (text) => transport.send(text, false),
       trySend: (text) => this.#trySend(text, false),
@@ -101,7 +102,7 @@ export class RpcPeer<Local extends RpcSpec = RpcSpec, Remote extends RpcSpec = R
     return this.#outgoing.size;
   }
 
-  /** Calls of the other side that run. */
+  /** Calls of the other side that run, or wait to. */
   get runningCalls(): number {
     return this.#incoming.size;
   }
@@ -232,10 +233,13 @@ export class RpcPeer<Local extends RpcSpec = RpcSpec, Remote extends RpcSpec = R
   #handleOwn({ method, params }: RpcMessage): boolean {
     if (!method.startsWith('rpc.')) return false;
     const [id, value] = Array.isArray(params) ? (params as readonly unknown[]) : [];
-    if (method === RPC_METHOD.ITEM) this.#outgoing.onItem(id, value);
-    else if (method === RPC_METHOD.CREDIT) this.#incoming.credit(id, value);
-    else if (method === RPC_METHOD.CANCEL) this.#incoming.cancel(id);
+    let isKnown = false;
+    if (method === RPC_METHOD.ITEM) isKnown = this.#outgoing.onItem(id, value);
+    else if (method === RPC_METHOD.CREDIT) isKnown = this.#incoming.credit(id, value);
+    else if (method === RPC_METHOD.CANCEL) isKnown = this.#incoming.cancel(id);
     else return false;
+    // Only what goes with a call was paid for.
+    if (!isKnown) this.#charge(1);
     return true;
   }
 

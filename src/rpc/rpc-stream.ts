@@ -1,4 +1,7 @@
-import { PeerError, type StateError } from '../base/errors.ts';
+import { PeerError, StateError } from '../base/errors.ts';
+
+/** Calls of `next` that may wait for items. */
+const MAX_NEXT = 1_024;
 
 interface Waiting {
   readonly resolve: (step: IteratorResult<unknown>) => void;
@@ -14,7 +17,9 @@ export class RpcStream<Item = unknown> implements AsyncIterableIterator<Item> {
   readonly #maxCredit: number;
   readonly #grant: (items: number) => void;
   readonly #giveUp: (error: StateError | PeerError | undefined) => void;
-  readonly #items: unknown[] = [];
+  #items: unknown[] = [];
+  /** Of those before it, the items have been taken. */
+  #front = 0;
   readonly #waiting: Waiting[] = [];
   /** What the other side may still send. */
   #credit: number;
@@ -37,7 +42,7 @@ export class RpcStream<Item = unknown> implements AsyncIterableIterator<Item> {
 
   /** How many items wait to be taken; the credit at most, except for those of a list. */
   get bufferedItems(): number {
-    return this.#items.length;
+    return this.#items.length - this.#front;
   }
 
   next(): Promise<IteratorResult<Item>> {
@@ -46,12 +51,15 @@ export class RpcStream<Item = unknown> implements AsyncIterableIterator<Item> {
   }
 
   #next(): Promise<IteratorResult<unknown>> {
-    if (this.#items.length > 0) {
-      const value = this.#items.shift();
+    if (this.#front < this.#items.length) {
+      const value = this.#takeItem();
       this.#onTaken();
       return Promise.resolve({ value, done: false });
     }
     if (this.#ended === undefined) {
+      if (this.#waiting.length >= MAX_NEXT) {
+        return Promise.reject(new StateError('WRONG_STATE', `next: expected at most ${MAX_NEXT} that wait`));
+      }
       return new Promise((resolve, reject) => {
         this.#waiting.push({ resolve, reject });
       });
@@ -61,8 +69,20 @@ export class RpcStream<Item = unknown> implements AsyncIterableIterator<Item> {
     return error === undefined ? Promise.resolve({ value: undefined, done: true }) : Promise.reject(error);
   }
 
+  #takeItem(): unknown {
+    const item = this.#items[this.#front];
+    this.#items[this.#front++] = undefined;
+    if (this.#front === this.#items.length) this.#dropItems();
+    return item;
+  }
+
+  #dropItems(): void {
+    this.#items = [];
+    this.#front = 0;
+  }
+
   return(): Promise<IteratorResult<Item>> {
-    this.#items.length = 0;
+    this.#dropItems();
     this.#giveUp(undefined);
     this.onEnd(undefined);
     this.#ended = { error: undefined };

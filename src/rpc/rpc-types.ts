@@ -74,12 +74,16 @@ export interface RpcTransport {
   now(): number;
   /** Runs `callback` once, no earlier than `delayMs` from now. Returns its cancellation. */
   after(delayMs: number, callback: () => void): () => void;
+  /** Whether so much waits to be sent that calls of the other side should wait; goes with `drained`. Default: never. */
+  isFull?(): boolean;
+  /** Resolves when it is no longer full; rejects when nothing can be sent any more. */
+  drained?(): Promise<void>;
 }
 
 /** Where user code was when it failed, for `onError`. */
 export interface RpcFailure {
   readonly method: string;
-  /** undefined: a notification. */
+  /** undefined: a notification. null, with an empty method: what the other side could not read. */
   readonly id: RpcId | undefined;
 }
 
@@ -94,7 +98,10 @@ export interface RpcPeerOptions {
   readonly maxBatchResponseBytes?: number;
   /** Calls that wait for the other side's answer. A further one rejects with SEND_QUEUE_FULL. Default 1 024. */
   readonly maxPendingCalls?: number;
-  /** Calls of the other side that run at a time. A further one is answered with -32005, a notification is dropped. Default 256. */
+  /**
+   * Calls of the other side that run at a time, or wait because the connection is full. A further one is answered with -32005, a
+   * notification is dropped. Default 256.
+   */
   readonly maxRunningCalls?: number;
   /** Items of a stream for a caller that wants a list; more become -32005. Default 10 000. */
   readonly maxCollectedItems?: number;
@@ -109,7 +116,10 @@ export interface RpcPeerOptions {
   readonly cost?: (units: number) => boolean;
   /** Send the text of what handlers throw to the caller. For development only. Default false. */
   readonly revealErrors?: boolean;
-  /** Told what handlers threw that is no RpcError, and results that JSON cannot say. Default: nobody. */
+  /**
+   * Told what handlers threw that is no RpcError, results that JSON cannot say, and errors of the other side with the id null: it could
+   * not read something that was sent to it, perhaps a call that waits. Default: nobody.
+   */
   readonly onError?: (error: unknown, failure: RpcFailure) => void;
 }
 
@@ -117,6 +127,10 @@ export interface RpcPeerOptions {
 export interface RpcCounters {
   /** Requests and notifications that reached a handler. */
   handled: number;
+  /** Those of them that asked for an answer. */
+  requests: number;
+  /** Requests and notifications that had to wait, because the connection was full. */
+  held: number;
   /** Messages and elements that were no valid request. */
   invalid: number;
   /** Messages above `maxMessageBytes`, `maxDepth` or `maxBatch`. */

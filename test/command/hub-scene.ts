@@ -35,5 +35,5 @@ export async function hubScene<P extends Protocol = Protocol>(
     const session = await world.connect<CommandMessage, CommandMessage>(new CommandHandler(), recorder);
     return { session, recorder, texts: () => recorder.packages.map(({ id, payload }) => `${id}:${Buffer.from(payload)}`) };
   };
-  return { world, hub, server, client: () => new NativeClient(world), knet };
+  return { world, hub, server, client: () => new NativeClient(world, undefined, hub.codec), knet };
 }

@@ -250,6 +250,16 @@ it('znet-knet scenario 50: a handler that never ends is waited for no longer tha
   await closing;
 });
 
+it('znet-knet scenario 50: a closed hub stays closed, and sends newcomers away', async () => {
+  const { hub, client } = await hubScene();
+  await hub.close();
+  const peer = client();
+  await peer.connect();
+  await eventually(() => peer.closes.length === 1, 'the end');
+  expect(peer.goodbyes).toEqual([{ status: 1001, reason: 'the server is closing', retryAfterMs: 1_000 }]);
+  expect(hub.stats()).toMatchObject({ clients: 0, refused: 0 });
+});
+
 it('an endpoint that closes without the hub ends its clients, who are not kept', async () => {
   const ends: Disconnect[] = [];
   const { hub, client, server, world } = await hubScene({ onDisconnect: (_who, end) => void ends.push(end) });

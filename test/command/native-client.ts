@@ -35,9 +35,12 @@ export interface HelloOptions {
   readonly rooms?: readonly { readonly name: string; readonly state?: unknown }[];
 }
 
-/** The other half of the native profile in the hands of a test, over a memory stream: it does what the page says and writes all down. */
+/** Where a client connects to its hub. */
+export type NativeWorld = Pick<MemoryWorld, 'connect'> & { readonly clock: Pick<MemoryWorld['clock'], 'now'> };
+
+/** The other half of the native profile in the hands of a test, over a stream: it does what the page says and writes all down. */
 export class NativeClient {
-  readonly world: MemoryWorld;
+  readonly world: NativeWorld;
   readonly replay: Replay<Frame>;
   session: Session<CommandMessage> | undefined;
   welcome: Welcome | undefined;
@@ -55,10 +58,12 @@ export class NativeClient {
   pongs = 0;
   /** Answers calls of the server. */
   onCall: (call: number, id: number, text: string) => void = () => {};
+  readonly #handler: CommandHandler;
   #call = 0;
 
-  constructor(world: MemoryWorld, limits = { messages: 10_000, bytes: 10_000_000, ageMs: 1_000_000 }) {
+  constructor(world: NativeWorld, limits = { messages: 10_000, bytes: 10_000_000, ageMs: 1_000_000 }, handler = new CommandHandler()) {
     this.world = world;
+    this.#handler = handler;
     this.replay = new Replay(limits);
   }
 
@@ -80,7 +85,7 @@ export class NativeClient {
   }
 
   async connect(): Promise<Session<CommandMessage>> {
-    const session = await this.world.connect<CommandMessage, CommandMessage>(new CommandHandler(), {
+    const session = await this.world.connect<CommandMessage, CommandMessage>(this.#handler, {
       onMessage: (from, message) => {
         if (from === this.session) this.#onMessage(message);
       },

@@ -128,7 +128,7 @@ describe('batches (D 88, C 48)', () => {
     peer.send('nonsense');
     peer.ask({ jsonrpc: '2.0', result: 1, id: 9 });
     peer.ask({ jsonrpc: '2.0', method: 'rpc.stream.credit', params: [1, 1] });
-    expect(charged).toEqual([3, 1, 1]);
+    expect(charged).toEqual([3, 1, 1, 1]);
   });
 
   it('that cannot be paid is not handled at all', () => {

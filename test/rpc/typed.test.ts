@@ -93,8 +93,23 @@ describe.each(greetings)('params with a schema of %s', (_name, schema) => {
 });
 
 describe('a schema that needs a promise', () => {
-  it('is an internal error, which onError is told', () => {
-    const protocol = defineRpc({ slow: { params: z.unknown().refine(async () => true) } });
+  it.each([
+    ['zod', z.unknown().refine(async () => true)],
+    [
+      'valibot',
+      v.pipeAsync(
+        v.unknown(),
+        v.checkAsync(async () => true),
+      ),
+    ],
+  ])('always is refused when it is defined (%s)', (_name, params) => {
+    expect(() => defineRpc({ slow: { params } })).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(/^defineRpc slow\.params: .*synchronously/) }),
+    );
+  });
+
+  it('only for what is valid so far is an internal error, which onError is told', () => {
+    const protocol = defineRpc({ slow: { params: z.array(z.number()).refine(async () => true) } });
     const methods = new RpcMethods(protocol).method('slow', () => undefined);
     const peer = new BarePeer({}, { methods: methods as unknown as RpcMethods });
     peer.ask({ jsonrpc: '2.0', method: 'slow', params: [], id: 1 });

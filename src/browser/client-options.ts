@@ -3,8 +3,8 @@ import type { ReplayLimits } from '../command/replay.ts';
 import type { Protocol } from '../protocol/protocol.ts';
 import type { ClientClose } from './client-events.ts';
 import { type ClientClock, globalPage, globalWebSocket, type PageLike, pageClock, type WebSocketConstructor } from './environment.ts';
-import type { BufferSettings } from './outbox.ts';
 import { isFatalByDefault, type ReconnectPolicy } from './reconnect-policy.ts';
+import type { BufferSettings } from './sender.ts';
 
 /** What `createClient` takes. Only `url` has no default. */
 export interface ClientOptions<P extends Protocol = Protocol> {
@@ -58,7 +58,7 @@ export interface ClientOptions<P extends Protocol = Protocol> {
 export interface Settings {
   readonly url: () => string | PromiseLike<string>;
   readonly auth: (() => unknown) | undefined;
-  readonly profile: 'native' | 'knet';
+  readonly isNative: boolean;
   readonly reconnect: ReconnectPolicy | undefined;
   readonly retryFirstConnect: boolean;
   readonly minUptimeMs: number;
@@ -93,23 +93,19 @@ const NUMBERS = {
 /** Throws ConfigError (INVALID_OPTION) for the first option that makes no sense. */
 export function settingsOf(options: ClientOptions): Settings {
   const { url, auth, shouldReconnect, webSocket = globalWebSocket(), reconnect = {}, buffer = {}, heartbeat = {}, page } = options;
-  if (typeof url !== 'string') checkFunction('url', url);
+  const limits: Partial<BufferSettings> = buffer === false ? { messages: 0 } : buffer;
   return {
     ...numbers('', options, NUMBERS),
-    url: typeof url === 'string' ? () => url : url,
+    url: typeof url === 'string' ? () => url : checkFunction('url', url),
     auth: auth && checkFunction('auth', auth),
-    profile: checkOneOf('profile', options.profile ?? 'native', ['native', 'knet']),
+    isNative: checkOneOf('profile', options.profile ?? 'native', ['native', 'knet']) === 'native',
     reconnect: reconnect === false ? undefined : policyOf(reconnect),
     retryFirstConnect: options.retryFirstConnect ?? true,
     isFatal: checkFunction('isFatal', options.isFatal ?? isFatalByDefault),
     shouldReconnect,
     buffer: {
-      ...numbers('buffer.', buffer === false ? { messages: 0 } : buffer, { messages: 256, bytes: 1_048_576, ageMs: 120_000 }),
-      policy: checkOneOf('buffer.policy', buffer ? (buffer.policy ?? 'drop-oldest') : 'drop-oldest', [
-        'drop-oldest',
-        'drop-newest',
-        'reject',
-      ]),
+      ...numbers('buffer.', limits, { messages: 256, bytes: 1_048_576, ageMs: 120_000 }),
+      policy: checkOneOf('buffer.policy', limits.policy ?? 'drop-oldest', ['drop-oldest', 'drop-newest', 'reject']),
     },
     replay: numbers('replay.', options.replay ?? {}, { messages: 1_000, bytes: 4_194_304, ageMs: 120_000 }),
     heartbeat: heartbeat && numbers('heartbeat.', heartbeat, { intervalMs: 0, timeoutMs: 0 }),

@@ -1,16 +1,17 @@
 import { checkMs } from '../base/option.ts';
-import { COMMAND_ID, encodeMessage, encodeVolatile, FIRST_RESERVED_ID } from '../command/wire.ts';
+import { encodeMessage, FIRST_RESERVED_ID, RPC_ERROR_ID } from '../command/wire.ts';
 import type { BytesLike } from '../protocol/body-codec.ts';
 import type { BodyReceived, BodySent, CallNames, MessageNames, Names, Protocol, ReplyReceived } from '../protocol/protocol.ts';
+import { ask } from './ask.ts';
 import type { CallLimits } from './calls.ts';
-import { ClientCore } from './client-core.ts';
+import { type ClientCore, makeCore } from './client-core.ts';
 import type { ClientClose, ClientEvents, ClientState, OpenInfo } from './client-events.ts';
 import { type ClientOptions, settingsOf } from './client-options.ts';
-import { ask, type ClientParts } from './client-parts.ts';
-import { Commands, encodeBody, MessageHandlers } from './commands.ts';
+import { ANY, encodeBody, MessageHandlers, typeOf } from './commands.ts';
 import { CLOSED } from './connector.ts';
 import { reportUnheard } from './environment.ts';
 import { Listeners } from './listeners.ts';
+import { POLL_MS } from './sender.ts';
 
 /** A protocol without messages: commands are numbers. */
 export type NoProtocol = Protocol<Record<never, never>>;
@@ -47,42 +48,37 @@ export interface ClientEventSource {
 export class BrowserClient<P extends Protocol = NoProtocol> {
   readonly events: ClientEventSource;
   /** For the functions of this module that take a client; not for programs. */
-  readonly parts: ClientParts;
-  readonly #events: Listeners<string, readonly unknown[]>;
-  readonly #core: ClientCore;
-  readonly #commands: Commands;
+  readonly core: ClientCore;
   readonly #handlers: MessageHandlers;
-  readonly #isNative: boolean;
   #info: OpenInfo | undefined;
   #closed: Promise<ClientClose> = Promise.resolve(CLOSED);
 
   constructor(options: ClientOptions<P>) {
     const settings = settingsOf(options);
-    this.#isNative = settings.profile === 'native';
-    this.#commands = new Commands(options.protocol, this.#isNative ? FIRST_RESERVED_ID : COMMAND_ID.RPC_ERROR);
-    this.#handlers = new MessageHandlers(this.#commands, (thrown, command) => this.#core.failed(thrown, command));
-    this.#events = new Listeners((thrown, name) => {
+    const commands = { protocol: options.protocol, maxId: (settings.isNative ? FIRST_RESERVED_ID : RPC_ERROR_ID) - 1 };
+    const events = new Listeners<string>((thrown, name) => {
       if (name === 'error') reportUnheard(thrown);
-      else this.#core.failed(thrown, `the event ${name}`);
+      else core.failed(thrown, `the event ${name}`);
     });
-    this.events = {
-      on: (name, fn) => this.#events.add(name, fn as () => unknown),
-      once: (name, fn) => this.#events.add(name, fn as () => unknown, true),
-      off: (name, fn) => this.#events.remove(name, fn),
-    };
-    this.#core = new ClientCore(settings, {
-      emit: (name, ...args) => this.#emit(name, args),
-      onMessage: (id, payload) => this.#handlers.dispatch(id, payload),
-      wantedRooms: () => this.parts.rooms?.wanted() ?? [],
-      onNewSession: (names) => this.parts.rooms?.onNewSession(names),
-    });
-    this.parts = { core: this.#core, commands: this.#commands, settings };
+    const core = makeCore(
+      settings,
+      commands,
+      (name, ...args) => {
+        const [first] = args;
+        if (name === 'open' || name === 'reconnected') this.#info = first as OpenInfo;
+        if (!events.emit(name, ...args) && name === 'error') reportUnheard(first);
+      },
+      (id, payload) => this.#handlers.dispatch(id, payload),
+    );
+    this.events = events;
+    this.core = core;
+    this.#handlers = new MessageHandlers(commands, core.failed);
   }
 
   // --- the connection ---
 
   get state(): ClientState {
-    return this.#core.connector.state;
+    return this.core.connector.state();
   }
 
   /** What names this client at the server; undefined before the first connection, empty in the knet profile. */
@@ -97,17 +93,17 @@ export class BrowserClient<P extends Protocol = NoProtocol> {
 
   /** How long the last heartbeat took there and back; undefined before the first and in the knet profile. */
   get rttMs(): number | undefined {
-    return this.#core.heartbeat.rttMs;
+    return this.core.heartbeat.rttMs();
   }
 
   /** Bytes that wait in the socket and in the buffer. */
   get sendQueueBytes(): number {
-    return this.#core.sender.queuedBytes;
+    return this.core.sender.bytes();
   }
 
   /** Resolves when the client is open, at once if it is; rejects when it is over. */
   get ready(): Promise<OpenInfo> {
-    return this.#core.connector.ready;
+    return this.core.connector.ready();
   }
 
   /**
@@ -116,7 +112,7 @@ export class BrowserClient<P extends Protocol = NoProtocol> {
    * promise may be left alone.
    */
   connect(): Promise<OpenInfo> {
-    return this.#core.connect();
+    return this.core.connect();
   }
 
   /**
@@ -126,15 +122,15 @@ export class BrowserClient<P extends Protocol = NoProtocol> {
   close(options: CloseOptions = {}): Promise<ClientClose> {
     const { drain = true, timeoutMs = 3_000, status = 1000, reason = '' } = options;
     checkMs('timeoutMs', timeoutMs, 0);
-    const { connector } = this.#core;
-    if (connector.state === 'idle' || connector.state === 'closed') {
-      return this.#closed;
-    }
-    if (connector.state !== 'closing') {
+    const { connector, isIdle, settings } = this.core;
+    if (this.state !== 'idle' && !connector.isOver()) {
       this.#closed = new Promise((resolve) => this.events.once('close', resolve));
-      connector.beginClosing(timeoutMs);
-      if (drain) this.#core.drained(() => connector.shut(status, reason));
-      else connector.shut(status, reason);
+      connector.closing(timeoutMs);
+      const close = (): void => {
+        if (!drain || isIdle()) connector.close(status, reason);
+        else if (this.state === 'closing') settings.clock.after(POLL_MS, close);
+      };
+      close();
     }
     return this.#closed;
   }
@@ -149,35 +145,34 @@ export class BrowserClient<P extends Protocol = NoProtocol> {
   send<Name extends MessageNames<P>>(name: Name, body: BodySent<P, Name>, options?: SendOptions): boolean;
   send(id: number, body?: BytesLike, options?: SendOptions): boolean;
   send(command: string | number, body?: unknown, options: SendOptions = {}): boolean {
-    const type = this.#commands.typeOf('send', command, 'message');
-    const payload = encodeBody(type, body);
-    const frame = encodeMessage(type.id, payload);
-    if (options.volatile !== true) return this.#core.sender.send(frame);
-    return this.#core.sender.sendVolatile(this.#isNative ? encodeVolatile(type.id, payload) : frame, frame);
+    const { core } = this;
+    const type = typeOf(core.commands, 'send', command, 'message');
+    const frame = encodeMessage(type.id, encodeBody(type, body));
+    return options.volatile ? core.sender.sendVolatile(frame) : core.send(frame);
   }
 
   /** A handler, one of any number. By name it gets the body, by number the bytes. Returns what takes it away. */
   on<Name extends Names<P>>(name: Name, fn: (body: BodyReceived<P, Name>) => unknown): () => void;
   on(id: number, fn: (payload: Uint8Array) => unknown): () => void;
   on(command: string | number, fn: (body: never) => unknown): () => void {
-    return this.#handlers.add(command, fn);
+    return this.#handlers.handle(command, fn);
   }
 
   /** A handler for the next one alone. */
   once<Name extends Names<P>>(name: Name, fn: (body: BodyReceived<P, Name>) => unknown): () => void;
   once(id: number, fn: (payload: Uint8Array) => unknown): () => void;
   once(command: string | number, fn: (body: never) => unknown): () => void {
-    return this.#handlers.add(command, fn, true);
+    return this.#handlers.handle(command, fn, true);
   }
 
   /** Takes away that handler of the command, or all of them. */
   off(command: Names<P> | number, fn?: (body: never) => unknown): void {
-    this.#handlers.remove(command, fn);
+    this.#handlers.off(command, fn);
   }
 
   /** A handler for every message: its name, or its number where it has none, and its body, or its bytes. */
   onAny(fn: (command: Names<P> | number, body: unknown) => unknown): () => void {
-    return this.#handlers.addAny(fn as (command: string | number, body: unknown) => unknown);
+    return this.#handlers.on(ANY, fn);
   }
 
   // --- calls ---
@@ -189,16 +184,9 @@ export class BrowserClient<P extends Protocol = NoProtocol> {
   call<Name extends CallNames<P>>(name: Name, body: BodySent<P, Name>, limits?: CallLimits): Promise<ReplyReceived<P, Name>>;
   call(id: number, body?: BytesLike, limits?: CallLimits): Promise<Uint8Array>;
   async call(command: string | number, body?: unknown, limits?: CallLimits): Promise<unknown> {
-    const type = this.#commands.typeOf('call', command, 'call');
-    const payload = await ask(this.parts, type.id, encodeBody(type, body), limits);
-    return type.reply === undefined ? payload : type.reply.decode(payload);
-  }
-
-  // --- private ---
-
-  #emit<Name extends keyof ClientEvents>(name: Name, args: ClientEvents[Name]): void {
-    if (name === 'open' || name === 'reconnected') this.#info = args[0] as OpenInfo;
-    if (!this.#events.emit(name, ...args) && name === 'error') reportUnheard(args[0]);
+    const type = typeOf(this.core.commands, 'call', command, 'call');
+    const payload = await ask(this.core, type.id, encodeBody(type, body), limits);
+    return !type.reply ? payload : type.reply.decode(payload);
   }
 }
 

@@ -4,76 +4,61 @@ import { type MessageType, messageNamed, type Protocol } from '../protocol/proto
 import { toBytes } from '../protocol/raw.ts';
 import { Listeners } from './listeners.ts';
 
+/** What a command is: its id, and with a protocol all that it says. */
+export type CommandType = { readonly id: number } & Partial<MessageType>;
+
 /** Names and numbers, bodies and bytes: by name through the codecs of the protocol, by number as they are. */
-export class Commands {
-  readonly #protocol: Protocol | undefined;
-  readonly #maxId: number;
+export interface Commands {
+  readonly protocol: Protocol | undefined;
+  /** The highest id that a program may use. */
+  readonly maxId: number;
+}
 
-  constructor(protocol: Protocol | undefined, firstReservedId: number) {
-    this.#protocol = protocol;
-    this.#maxId = firstReservedId - 1;
-  }
-
-  /** Throws INVALID_OPTION for a name that is none, or is none of a message of these kinds, and for a number that is no application's id. */
-  typeOf(method: string, command: string | number, ...kinds: MessageType['kind'][]): { readonly id: number } & Partial<MessageType> {
-    if (typeof command === 'string' && this.#protocol !== undefined) return messageNamed(this.#protocol, command, method, kinds);
-    return { id: checkInteger(`${method} id`, command as number, 0, this.#maxId) };
-  }
-
-  byId(id: number): MessageType | undefined {
-    return this.#protocol?.byId.get(id);
-  }
+/** Throws INVALID_OPTION for a name that is none, or is none of a message of this kind, and for a number that is no application's id. */
+export function typeOf({ protocol, maxId }: Commands, method: string, command: string | number, kind?: MessageType['kind']): CommandType {
+  if (typeof command === 'string' && protocol) return messageNamed(protocol, command, method, kind && [kind]);
+  return { id: checkInteger(`${method} id`, command as number, 0, maxId) };
 }
 
 /** The payload of a body. Throws UNENCODABLE_BODY. */
 export function encodeBody({ body }: Partial<MessageType>, value: unknown): Uint8Array {
   // Without a codec the signature of the caller takes bytes alone; what is none is refused there.
-  return body === undefined ? toBytes((value ?? '') as BytesLike) : body.encode(value);
+  return !body ? toBytes((value ?? '') as BytesLike) : body.encode(value);
 }
 
+/** The key of the handlers for all messages; no name of a protocol is like it. */
+export const ANY = '*';
+
 /** The handlers of messages, those of the client or of one room. */
-export class MessageHandlers {
+export class MessageHandlers extends Listeners<string | number> {
   readonly #commands: Commands;
-  readonly #byCommand: Listeners<string | number, [unknown]>;
-  readonly #any: Listeners<'*', [string | number, unknown]>;
   readonly #onFailure: (thrown: unknown, command: string | number) => void;
 
   constructor(commands: Commands, onFailure: (thrown: unknown, command: string | number) => void) {
+    super(onFailure);
     this.#commands = commands;
     this.#onFailure = onFailure;
-    this.#byCommand = new Listeners(onFailure);
-    this.#any = new Listeners((thrown) => onFailure(thrown, '*'));
   }
 
-  add(command: string | number, fn: (body: never) => unknown, isOnce?: boolean): () => void {
-    this.#commands.typeOf('on', command, 'message', 'call', 'stream');
-    // The overloads of the caller tie the type of the body to the command.
-    return this.#byCommand.add(command, fn as (body: unknown) => unknown, isOnce);
-  }
-
-  remove(command: string | number, fn?: unknown): void {
-    this.#byCommand.remove(command, fn);
-  }
-
-  addAny(fn: (command: string | number, body: unknown) => unknown): () => void {
-    return this.#any.add('*', fn);
+  /** As `on`, for a command, which is checked. */
+  handle(command: string | number, fn: (body: never) => unknown, isOnce?: boolean): () => void {
+    typeOf(this.#commands, 'on', command);
+    return this.on(command, fn, isOnce);
   }
 
   /** False when nobody listens to it. */
   dispatch(id: number, payload: Uint8Array): boolean {
-    const type = this.#commands.byId(id);
-    const isTaken = this.#byCommand.emit(id, payload);
-    const isNamed = type !== undefined && this.#byCommand.has(type.name);
-    if (!isNamed && !this.#any.has('*')) return isTaken;
-    let body: unknown = payload;
+    const { name = id, body } = this.#commands.protocol?.byId.get(id) ?? {};
+    const isTaken = this.emit(id, payload);
+    const isNamed = name !== id && this.has(name);
+    if (!isNamed && !this.has(ANY)) return isTaken;
     try {
-      body = type === undefined ? payload : type.body.decode(payload);
+      const value = !body ? payload : body.decode(payload);
+      if (isNamed) this.emit(name, value);
+      this.emit(ANY, name, value);
     } catch (thrown) {
-      this.#onFailure(thrown, type?.name ?? id);
-      return true;
+      this.#onFailure(thrown, name);
     }
-    if (isNamed) this.#byCommand.emit(type.name, body);
-    this.#any.emit('*', type?.name ?? id, body);
     return true;
   }
 }

@@ -1,265 +1,289 @@
 import { ListenerError, PeerError, type PorticoError, StateError, TransportError } from '../base/errors.ts';
-import { COMMAND_SUBPROTOCOL } from '../command/wire.ts';
+import { COMMAND_SUBPROTOCOL, type Goodbye } from '../command/wire.ts';
 import type { ClientClose, ClientEvents, ClientState, OpenInfo } from './client-events.ts';
 import type { Settings } from './client-options.ts';
-import { Link } from './link.ts';
-import { type ReconnectPolicy, reconnectDelayMs } from './reconnect-policy.ts';
+import type { CloseEventLike, WebSocketLike } from './environment.ts';
+import { reconnectDelayMs } from './reconnect-policy.ts';
 
-/** Told how it goes; every method may call back into the connector. */
-export interface ConnectorHost {
-  emit<Name extends 'state' | 'reconnecting' | 'error'>(name: Name, ...args: ClientEvents[Name]): void;
-  /** The socket is open: say what is to be said first, then call `welcomed`. */
-  onSocketOpen(link: Link, auth: unknown): void;
-  onMessage(link: Link, data: unknown): void;
-  /** `welcomed` was called; `isFirst` since `connect()`. */
-  onOpen(link: Link, info: OpenInfo, isFirst: boolean): void;
-  /** The connection that was open is gone. */
-  onDown(close: ClientClose): void;
-  /** Nothing more comes until `connect()`. */
-  onOver(close: ClientClose): void;
+/** One attempt, and the connection that it may become. What comes from a socket whose link is not the present one means nothing. */
+export interface Link {
+  socket?: WebSocketLike;
+  /** When it became usable, for `minUptimeMs`. */
+  openedAt?: number;
+  /** The server's last words before the close. */
+  goodbye?: Goodbye;
+}
+
+/** Keeps one connection, from `connect()` until it is over. */
+export interface Connector {
+  state(): ClientState;
+  /** Closing or closed: nothing new begins. */
+  isOver(): boolean;
+  /** Of the connection that is open and takes messages. */
+  socket(): WebSocketLike | undefined;
+  /** Settles when it is open next, or over. */
+  ready(): Promise<OpenInfo>;
+  connect(): Promise<OpenInfo>;
+  /** The native WELCOME has come, or the profile has none. */
+  opened(link: Link, info: OpenInfo): void;
+  /** Gives the connection up: it is dead, the server breaks the protocol, or (without an error) the page sleeps. */
+  abandon(status: number, error?: PorticoError, isDead?: boolean): void;
+  /** There is a reason to believe that it would work now. A server that named a time is not asked before. */
+  wake(): void;
+  /** No more attempts. An open connection stays until `close`, but no longer than `timeoutMs`; without one it is over at once. */
+  closing(timeoutMs: number): void;
+  /** While closing: closes the socket in order; it is over when the close event comes. */
+  close(status: number, reason: string): void;
 }
 
 /** The server wants to be shown something else. */
 const UNAUTHENTICATED = 4401;
-
-/**
- * Keeps one connection, from `connect()` until it is over: attempts, waits, and the decision whether to go on.
- *
- * ```
- * idle --connect--> connecting --welcomed--> open --lost--> reconnecting --welcomed--> open
- *                       |  ^ retried                             |
- *                       v                                        v
- *                    closed <---- closing <---- close() ------- any     (closed: also when told not to come again)
- * ```
- */
-export class Connector {
-  readonly #settings: Settings;
-  readonly #host: ConnectorHost;
-  state: ClientState = 'idle';
-  #link: Link | undefined;
-  /** Goes up with each attempt, so that what an older one still waits for is not taken for this one's. */
-  #generation = 0;
-  #cancelTimer: (() => void) | undefined;
-  /** The wait for the next attempt can be cut short. */
-  #isWaiting = false;
-  #lastAttemptAt = 0;
-  #failures = 0;
-  #hasAskedAgain = false;
-  #wasOpen = false;
-  #info: OpenInfo | undefined;
-  #lastError: PorticoError | undefined;
-  /** Of those who wait; made when somebody does. */
-  #ready: Promise<OpenInfo> | undefined;
-  #settle: (error?: PorticoError) => void = () => {};
-
-  constructor(settings: Settings, host: ConnectorHost) {
-    this.#settings = settings;
-    this.#host = host;
-  }
-
-  /** The connection that messages go through; undefined unless open. */
-  get link(): Link | undefined {
-    return this.state === 'open' || this.state === 'closing' ? this.#link : undefined;
-  }
-
-  /** Settles when it is open next, or over. */
-  get ready(): Promise<OpenInfo> {
-    if (this.state === 'open' && this.#info !== undefined) return Promise.resolve(this.#info);
-    if (this.state === 'closed') return quiet(Promise.reject(this.#lastError));
-    this.#ready ??= quiet(
-      new Promise((resolve, reject) => {
-        this.#settle = (error) => {
-          this.#ready = undefined;
-          if (error !== undefined) reject(error);
-          else if (this.#info !== undefined) resolve(this.#info);
-        };
-      }),
-    );
-    return this.#ready;
-  }
-
-  connect(): Promise<OpenInfo> {
-    if (this.state === 'idle' || this.state === 'closed' || this.state === 'closing') {
-      if (this.state === 'closing') this.#finish(closeOf('client', 'connect'));
-      this.#failures = 0;
-      this.#hasAskedAgain = false;
-      this.#wasOpen = false;
-      this.#to('connecting');
-      const { ready } = this;
-      void this.#attempt();
-      return ready;
-    }
-    return this.ready;
-  }
-
-  /** The native WELCOME has come, or the profile has none. */
-  welcomed(link: Link, info: OpenInfo): void {
-    if (link !== this.#link) return;
-    this.#stopTimer();
-    link.openedAt = this.#settings.clock.now();
-    this.#info = info;
-    const isFirst = !this.#wasOpen;
-    this.#wasOpen = true;
-    this.#to('open');
-    this.#settle();
-    this.#host.onOpen(link, info, isFirst);
-  }
-
-  /** Gives the connection up: it is dead, or the server breaks the protocol. */
-  abandon(status: number, reason: string, error: PorticoError | undefined, isDead = false): void {
-    const link = this.#link;
-    if (link === undefined) return;
-    link.drop(status, reason, isDead);
-    this.#lost(closeOf('network', reason, error));
-  }
-
-  /** There is a reason to believe that it would work now. A server that named a time is not asked before. */
-  hurry(): void {
-    if (!this.#isWaiting || this.#settings.clock.now() - this.#lastAttemptAt < (this.#settings.reconnect?.minMs ?? 0)) return;
-    void this.#attempt();
-  }
-
-  /** No more attempts. An open connection stays until `shut`, but no longer than `timeoutMs`; without one it is over at once. */
-  beginClosing(timeoutMs: number): void {
-    if (this.state !== 'open') {
-      this.#finish(CLOSED);
-      return;
-    }
-    this.#to('closing');
-    this.#stopTimer();
-    this.#cancelTimer = this.#settings.clock.after(timeoutMs, () => this.#finish(closeOf('client', 'timeout')));
-  }
-
-  /** While closing: closes the socket in order; it is over when the close event comes. */
-  shut(status: number, reason: string): void {
-    if (this.state === 'closing') this.#link?.close(status, reason);
-  }
-
-  // --- attempts ---
-
-  async #attempt(): Promise<void> {
-    const { url, auth, webSocket, profile, connectTimeoutMs, clock } = this.#settings;
-    const generation = ++this.#generation;
-    this.#stopTimer();
-    this.#lastAttemptAt = clock.now();
-    this.#cancelTimer = clock.after(connectTimeoutMs, () => {
-      this.#failed(new TransportError('CONNECT_TIMEOUT', 'no connection in time'));
-    });
-    try {
-      const [address, shown] = await Promise.all([url(), profile === 'native' ? auth?.() : undefined]);
-      if (generation !== this.#generation) return;
-      const link = new Link(this.#linkOwner(shown), webSocket, address, profile === 'native' ? [COMMAND_SUBPROTOCOL] : []);
-      this.#link = link;
-    } catch (cause) {
-      if (generation === this.#generation) this.#failed(new TransportError('CONNECT_FAILED', 'no attempt', { cause }));
-    }
-  }
-
-  #linkOwner(auth: unknown): ConstructorParameters<typeof Link>[0] {
-    return {
-      onLinkOpen: (link) => this.#host.onSocketOpen(link, auth),
-      onLinkMessage: (link, data) => this.#host.onMessage(link, data),
-      onLinkClose: (link, status, reason, wasClean) => {
-        link.detach();
-        const by = wasClean ? (this.state === 'closing' ? 'client' : 'server') : 'network';
-        this.#lost({ status, reason, wasClean, by, ...link.goodbye });
-      },
-    };
-  }
-
-  #failed(error: PorticoError): void {
-    // Not 1000, which would tell the server that the client leaves for good.
-    this.#link?.drop(4408, '', true);
-    this.#lost(closeOf('network', error.message, error));
-  }
-
-  /** The attempt or the connection is over; `#link` says nothing any more. */
-  #lost(close: ClientClose): void {
-    const link = this.#link;
-    this.#link = undefined;
-    this.#generation++;
-    this.#stopTimer();
-    if (close.error !== undefined) this.#host.emit('error', close.error);
-    if (this.state === 'closing') {
-      this.#finish(close);
-      return;
-    }
-    const { clock, minUptimeMs, reconnect, retryFirstConnect } = this.#settings;
-    if (link?.openedAt !== undefined && clock.now() - link.openedAt >= minUptimeMs) {
-      this.#failures = 0;
-      this.#hasAskedAgain = false;
-    }
-    const isWorthIt = this.#wasOpen || retryFirstConnect;
-    const delayMs = isWorthIt && reconnect !== undefined ? this.#nextDelayMs(close, reconnect) : undefined;
-    const generation = this.#generation;
-    const wasOpen = this.state === 'open';
-    if (wasOpen && delayMs !== undefined) this.#to('reconnecting');
-    if (wasOpen) this.#host.onDown(close);
-    // A listener may have closed or connected meanwhile.
-    if (generation !== this.#generation) return;
-    if (delayMs === undefined) {
-      this.#finish(close);
-      return;
-    }
-    this.#isWaiting = close.retryAfterMs === undefined;
-    this.#cancelTimer = clock.after(delayMs, () => void this.#attempt());
-    this.#host.emit('reconnecting', { attempt: this.#failures, delayMs, close });
-  }
-
-  /** Undefined: do not come again. */
-  #nextDelayMs(close: ClientClose, policy: ReconnectPolicy): number | undefined {
-    const { auth, isFatal, shouldReconnect, random } = this.#settings;
-    if (++this.#failures > policy.attempts) return undefined;
-    try {
-      const verdict = shouldReconnect?.(close);
-      if (verdict === undefined && close.status === UNAUTHENTICATED && auth !== undefined && !this.#hasAskedAgain) {
-        this.#hasAskedAgain = true;
-        return 0;
-      }
-      const isOver = verdict === undefined ? (close.isFatal ?? isFatal(close.status)) : !verdict;
-      return isOver ? undefined : reconnectDelayMs(this.#failures, close, policy, random);
-    } catch (cause) {
-      this.#host.emit('error', new ListenerError('LISTENER_FAILED', 'close', 'an option threw', { cause }));
-      return policy.maxMs;
-    }
-  }
-
-  #finish(close: ClientClose): void {
-    this.#link?.drop(1000, close.reason);
-    this.#link = undefined;
-    this.#generation++;
-    this.#stopTimer();
-    if (this.state === 'closed') return;
-    this.#lastError = overError(close, this.#failures > (this.#settings.reconnect?.attempts ?? Number.POSITIVE_INFINITY));
-    this.#to('closed');
-    this.#settle(this.#lastError);
-    this.#host.onOver({ ...close, error: close.by === 'client' ? close.error : this.#lastError });
-  }
-
-  #stopTimer(): void {
-    this.#cancelTimer?.();
-    this.#cancelTimer = undefined;
-    this.#isWaiting = false;
-  }
-
-  #to(state: ClientState): void {
-    const before = this.state;
-    this.state = state;
-    if (state !== before) this.#host.emit('state', state, before);
-  }
-}
+const TIMEOUT = 4408;
+const OPEN = 1;
 
 /** Before there was anything to close. */
 export const CLOSED: ClientClose = { status: 1000, reason: '', wasClean: true, by: 'client' };
 
-function closeOf(by: ClientClose['by'], reason: string, error?: PorticoError): ClientClose {
-  return { status: 1006, reason, wasClean: false, by, error };
+/**
+ * Attempts, waits, and the decision whether to go on.
+ *
+ * ```
+ * idle --connect--> connecting --opened--> open --lost--> reconnecting --opened--> open
+ *                       |  ^ retried                             |
+ *                       v                                        v
+ *                    closed <---- closing <---- close() ------- any     (closed: also when told not to come again)
+ * ```
+ *
+ * What it is told with may call back into it.
+ *
+ * @param onSocket - the socket is open: say what is to be said first, then call `opened`.
+ * @param onOpen - `opened` was called; `isFirst` since `connect()`.
+ * @param onDown - the connection that was open is gone.
+ * @param onOver - nothing more comes until `connect()`.
+ */
+export function makeConnector(
+  settings: Settings,
+  emit: <Name extends 'state' | 'reconnecting' | 'error'>(name: Name, ...args: ClientEvents[Name]) => void,
+  onSocket: (link: Link, socket: WebSocketLike, auth: unknown) => void,
+  onMessage: (link: Link, socket: WebSocketLike, data: unknown) => void,
+  onOpen: (info: OpenInfo, isFirst: boolean) => void,
+  onDown: (close: ClientClose) => void,
+  onOver: (close: ClientClose) => void,
+): Connector {
+  const { clock, reconnect, isNative } = settings;
+  let state: ClientState = 'idle';
+  let current: Link | undefined;
+  let cancelTimer: (() => void) | undefined;
+  /** The wait for the next attempt can be cut short. */
+  let canHurry = false;
+  let lastAttemptAt = 0;
+  let failures = 0;
+  let hasAskedAgain = false;
+  let wasOpen = false;
+  let ready: Promise<OpenInfo>;
+  let resolve: (info: OpenInfo) => void;
+  let reject: (error: PorticoError) => void;
+
+  function renewReady(): void {
+    ready = new Promise((...settle) => {
+      [resolve, reject] = settle;
+    });
+    // The 'close' event tells it too: a promise that nobody looks at MUST NOT end the process.
+    ready.catch(() => {});
+  }
+  renewReady();
+
+  function to(next: ClientState): void {
+    const before = state;
+    if (next === before) return;
+    state = next;
+    if (before === 'open' || before === 'closed') renewReady();
+    emit('state', next, before);
+  }
+
+  function setTimer(delayMs?: number, fn?: () => void): void {
+    cancelTimer?.();
+    canHurry = false;
+    cancelTimer = fn && clock.after(delayMs ?? 0, fn);
+  }
+
+  function isOver(): boolean {
+    return state === 'closing' || state === 'closed';
+  }
+
+  function socket(): WebSocketLike | undefined {
+    const open = state === 'open' || state === 'closing' ? current?.socket : undefined;
+    return open?.readyState === OPEN ? open : undefined;
+  }
+
+  /** From here on the socket is not listened to. `isDead`: there is nobody to close in order with. */
+  function drop(status: number, reason: string, isDead?: boolean): void {
+    const gone = current?.socket;
+    current = undefined;
+    if (!gone) return;
+    close(gone, status, reason);
+    if (isDead) gone.terminate?.();
+  }
+
+  // --- attempts ---
+
+  async function attempt(): Promise<void> {
+    const link: Link = {};
+    current = link;
+    lastAttemptAt = clock.now();
+    const fail = (cause: unknown): void => {
+      if (current !== link) return;
+      const code = cause === undefined ? 'CONNECT_TIMEOUT' : 'CONNECT_FAILED';
+      // Not 1000, which would tell the server that the client leaves for good.
+      abandon(TIMEOUT, cause instanceof PeerError ? cause : new TransportError(code, 'no connection', { cause }), true);
+    };
+    setTimer(settings.connectTimeoutMs, () => fail(undefined));
+    try {
+      const [url, auth] = await Promise.all([settings.url(), isNative && settings.auth?.()]);
+      if (current !== link) return;
+      const made = new settings.webSocket(url, isNative ? [COMMAND_SUBPROTOCOL] : []);
+      link.socket = made;
+      made.binaryType = 'arraybuffer';
+      made.onopen = () => {
+        try {
+          if (current === link) onSocket(link, made, auth);
+        } catch (thrown) {
+          fail(thrown);
+        }
+      };
+      made.onmessage = ({ data }: { readonly data: unknown }) => {
+        if (current === link) onMessage(link, made, data);
+      };
+      // The close event that follows says all that a page may know.
+      made.onerror = () => {};
+      made.onclose = ({ code, reason, wasClean }: CloseEventLike) => {
+        if (current !== link) return;
+        const by = wasClean ? (state === 'closing' ? 'client' : 'server') : 'network';
+        lost({ status: code, reason, wasClean, by, ...link.goodbye });
+      };
+    } catch (thrown) {
+      fail(thrown);
+    }
+  }
+
+  function abandon(status: number, error?: PorticoError, isDead?: boolean): void {
+    // Between two attempts there is nothing to give up.
+    if (!current) return;
+    const reason = error?.message ?? 'suspended';
+    const { openedAt } = current;
+    drop(status, reason, isDead);
+    lost(brokenBy('network', reason, error), openedAt);
+  }
+
+  /** The attempt or the connection is over. */
+  function lost(closed: ClientClose, openedAt = current?.openedAt): void {
+    // Takes the place of the link: when it stands there no more, a listener has closed or connected meanwhile.
+    const gap: Link = {};
+    current = gap;
+    setTimer();
+    if (closed.error) emit('error', closed.error);
+    if (openedAt !== undefined && clock.now() - openedAt >= settings.minUptimeMs) {
+      failures = 0;
+      hasAskedAgain = false;
+    }
+    const isWorthIt = state !== 'closing' && (wasOpen || settings.retryFirstConnect);
+    const delayMs = isWorthIt ? nextDelayMs(closed) : undefined;
+    const isUp = state === 'open';
+    if (isUp && current === gap && delayMs !== undefined) to('reconnecting');
+    if (isUp && current === gap) onDown(closed);
+    if (current !== gap) return;
+    current = undefined;
+    if (delayMs === undefined || state === 'closing') {
+      finish(closed);
+      return;
+    }
+    setTimer(delayMs, () => void attempt());
+    canHurry = closed.retryAfterMs === undefined;
+    emit('reconnecting', { attempt: failures, delayMs, close: closed });
+  }
+
+  /** Undefined: do not come again. */
+  function nextDelayMs(closed: ClientClose): number | undefined {
+    if (!reconnect || ++failures > reconnect.attempts) return undefined;
+    try {
+      const verdict = settings.shouldReconnect?.(closed);
+      if (verdict === undefined && closed.status === UNAUTHENTICATED && settings.auth && !hasAskedAgain) {
+        hasAskedAgain = true;
+        return 0;
+      }
+      const isOver = verdict === undefined ? (closed.isFatal ?? settings.isFatal(closed.status)) : !verdict;
+      return isOver ? undefined : reconnectDelayMs(failures, closed, reconnect, settings.random);
+    } catch (cause) {
+      emit('error', new ListenerError('LISTENER_FAILED', 'close', 'an option threw', { cause }));
+      return reconnect.maxMs;
+    }
+  }
+
+  function finish(closed: ClientClose): void {
+    drop(1000, closed.reason);
+    setTimer();
+    if (state === 'closed') return;
+    const error = overError(closed, reconnect !== undefined && failures > reconnect.attempts);
+    to('closed');
+    reject(error);
+    onOver(closed.by === 'client' ? closed : { ...closed, error });
+  }
+
+  return {
+    state: () => state,
+    isOver,
+    socket,
+    ready: () => ready,
+    abandon,
+    connect() {
+      if (state === 'closing') finish(brokenBy('client', 'timeout'));
+      if (state === 'idle' || state === 'closed') {
+        failures = 0;
+        hasAskedAgain = wasOpen = false;
+        to('connecting');
+        // A listener may have had other ideas.
+        if (!current && !isOver()) void attempt();
+      }
+      return ready;
+    },
+    opened(link, info) {
+      if (link !== current) return;
+      setTimer();
+      link.openedAt = clock.now();
+      const isFirst = !wasOpen;
+      wasOpen = true;
+      to('open');
+      resolve(info);
+      onOpen(info, isFirst);
+    },
+    wake() {
+      if (canHurry && clock.now() - lastAttemptAt >= (reconnect?.minMs ?? 0)) void attempt();
+    },
+    closing(timeoutMs) {
+      if (state !== 'open') {
+        finish(CLOSED);
+        return;
+      }
+      to('closing');
+      setTimer(timeoutMs, () => finish(brokenBy('client', 'timeout')));
+    },
+    close(status, reason) {
+      if (state === 'closing' && current?.socket) close(current.socket, status, reason);
+    },
+  };
 }
 
-/** The 'close' event tells it too: a promise that nobody looks at MUST NOT end the process. */
-function quiet<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => {});
-  return promise;
+/** Whatever state the socket is in, and whatever status a user thought of. */
+function close(socket: WebSocketLike, status: number, reason: string): void {
+  try {
+    socket.close(status, reason);
+  } catch {
+    socket.close();
+  }
+}
+
+function brokenBy(by: ClientClose['by'], reason: string, error?: PorticoError): ClientClose {
+  return { status: 1006, reason, wasClean: false, by, error };
 }
 
 function overError({ by, status, reason, error }: ClientClose, isExhausted: boolean): PorticoError {

@@ -1,30 +1,71 @@
+import { CallError } from '../base/call-error.ts';
 import { isThenable } from '../base/thenable.ts';
-import { COMMAND_ID, decodeCall, decodeNumber, encodeJson, encodeReply } from '../command/wire.ts';
+import { encodeJson, encodeReply } from '../command/wire.ts';
 import type { BytesLike } from '../protocol/body-codec.ts';
 import type { BodyReceived, CallNames, Protocol, ReplySent } from '../protocol/protocol.ts';
 import { toBytes } from '../protocol/raw.ts';
 import type { BrowserClient } from './client.ts';
-import { type CallContext, IncomingCalls } from './incoming-calls.ts';
+import type { CallKeeper, ClientCore } from './client-core.ts';
+import { typeOf } from './commands.ts';
 
-/** The calls of the server to each client that has a handler. */
-const incomingOf = /* @__PURE__ */ new WeakMap<object, IncomingCalls>();
+/** What a handler of a call knows besides the body. */
+export interface CallContext {
+  /** Aborted when the server wants no answer any more, or can get none. */
+  readonly signal: AbortSignal;
+}
 
-function incomingCalls({ parts: { core, settings } }: Pick<BrowserClient, 'parts'>): IncomingCalls {
-  const known = incomingOf.get(core);
-  if (known !== undefined) return known;
-  const incoming = new IncomingCalls(settings.maxCalls, {
-    reply: (call, payload) => core.answer(encodeReply(call, 0, payload)),
-    replyError: (call, code, message, data) => core.answer(encodeReply(call, 1, encodeJson({ code, message, data }))),
-    onFailure: (thrown, id) => core.failed(thrown, id),
-  });
-  core.reserved.set(COMMAND_ID.CALL, (payload) => {
-    const call = decodeCall(payload);
-    if (call !== undefined) incoming.receive(call.call, call.id, call.payload);
-  });
-  core.reserved.set(COMMAND_ID.CANCEL, (payload) => incoming.cancel(decodeNumber(payload) ?? 0));
-  core.sessionEnds.add((error) => incoming.abortAll(error));
-  incomingOf.set(core, incoming);
-  return incoming;
+/** Takes the payload of a call and returns that of the answer, now or later. */
+type PayloadHandler = (payload: Uint8Array, context: CallContext) => Uint8Array | PromiseLike<Uint8Array>;
+
+/** The calls of the server to one client, of which at most `maxCalls` run at once. */
+interface IncomingCalls extends CallKeeper {
+  readonly handlers: Map<number, PayloadHandler>;
+}
+
+function incomingCalls(core: ClientCore): IncomingCalls {
+  const handlers = new Map<number, PayloadHandler>();
+  const running = new Map<number, AbortController>();
+  const refuse = (call: number, code: string, message = code, data?: unknown): void =>
+    core.answer(encodeReply(call, 1, encodeJson({ code, message, data })));
+
+  return {
+    handlers,
+    receive(call, id, payload) {
+      const handler = handlers.get(id);
+      if (!handler) return refuse(call, 'NOT_FOUND');
+      if (running.size >= core.settings.maxCalls) return refuse(call, 'LIMITED');
+      const controller = new AbortController();
+      const { signal } = controller;
+      running.set(call, controller);
+      // False: the call was cancelled, and its number may be another one's now.
+      const isWanted = (): boolean => running.get(call) === controller;
+      new Promise<Uint8Array>((resolve) => resolve(handler(payload, { signal })))
+        .then((bytes) => {
+          if (isWanted()) core.answer(encodeReply(call, 0, bytes));
+        })
+        .catch((thrown: unknown) => {
+          if (!isWanted()) return;
+          if (thrown instanceof CallError) refuse(call, thrown.reason, thrown.message, thrown.data);
+          else {
+            refuse(call, 'INTERNAL');
+            core.failed(thrown, id);
+          }
+        })
+        .finally(() => isWanted() && running.delete(call));
+    },
+    cancel(call) {
+      const controller = running.get(call);
+      if (!controller) return;
+      running.delete(call);
+      refuse(call, 'ABORTED');
+      controller.abort();
+    },
+    end(error) {
+      const controllers = [...running.values()];
+      running.clear();
+      for (const controller of controllers) controller.abort(error);
+    },
+  };
 }
 
 /**
@@ -51,15 +92,20 @@ export function handle<P extends Protocol>(
   fn: (payload: Uint8Array, context: CallContext) => BytesLike | PromiseLike<BytesLike>,
 ): () => void;
 export function handle(
-  client: Pick<BrowserClient, 'parts'>,
+  { core }: Pick<BrowserClient, 'core'>,
   command: string | number,
   fn: (body: never, context: CallContext) => unknown,
 ): () => void {
-  const type = client.parts.commands.typeOf('handle', command, 'call');
-  const encode = (value: unknown): Uint8Array => (type.reply === undefined ? toBytes(value as BytesLike) : type.reply.encode(value));
-  return incomingCalls(client).handle(type.id, (payload, context) => {
+  const { id, body, reply } = typeOf(core.commands, 'handle', command, 'call');
+  const encode = (value: unknown): Uint8Array => (!reply ? toBytes(value as BytesLike) : reply.encode(value));
+  const handler: PayloadHandler = (payload, context) => {
     // The overloads tie the body to the command.
-    const result = fn((type.body === undefined ? payload : type.body.decode(payload)) as never, context);
+    const result = fn((!body ? payload : body.decode(payload)) as never, context);
     return isThenable(result) ? result.then(encode) : encode(result);
-  });
+  };
+  core.incoming ??= incomingCalls(core);
+  // Nobody else sets it.
+  const { handlers } = core.incoming as IncomingCalls;
+  handlers.set(id, handler);
+  return () => void (handlers.get(id) === handler && handlers.delete(id));
 }

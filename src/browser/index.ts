@@ -27,14 +27,13 @@ export {
 export type { ClientClose, ClientEvents, ClientState, DroppedMessage, OpenInfo } from './client-events.ts';
 export type { ClientOptions } from './client-options.ts';
 export type { ClientClock, CloseEventLike, EventSource, PageEvent, PageLike, WebSocketConstructor, WebSocketLike } from './environment.ts';
-export { handle } from './handle.ts';
-export type { CallContext } from './incoming-calls.ts';
+export { type CallContext, handle } from './handle.ts';
 export { KephasClient, type KephasOptions, type KephasResponse, type KephasState } from './kephas-client.ts';
-export type { BufferSettings } from './outbox.ts';
 export type { ReconnectPolicy } from './reconnect-policy.ts';
 export { onReserved, type ReservedId, sendReserved } from './reserved.ts';
 export type { PresenceChange, Room } from './room.ts';
 export { roomOf } from './rooms.ts';
 export { type AttachRpcOptions, attachRpc, type ClientRpc } from './rpc.ts';
+export type { BufferSettings } from './sender.ts';
 export { type ClientStats, statsOf } from './stats.ts';
 export { type StreamOptions, stream } from './stream.ts';

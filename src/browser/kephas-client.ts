@@ -3,7 +3,7 @@ import { checkFunction, checkInteger, invalid } from '../base/option.ts';
 import { COMMAND_ID, decodeJson, encodeJson, encodeText } from '../command/wire.ts';
 import type { BytesLike } from '../protocol/body-codec.ts';
 import { toBytes } from '../protocol/raw.ts';
-import { BrowserClient } from './client.ts';
+import { type BrowserClient, createClient } from './client.ts';
 import type { WebSocketConstructor } from './environment.ts';
 import { onReserved, sendReserved } from './reserved.ts';
 
@@ -70,7 +70,7 @@ export class KephasClient {
     const { url, autoReconnect = true, reconnectDelay = 3_000, maxReconnectAttempts = Number.POSITIVE_INFINITY } = options;
     const { connectionTimeout = 10_000, debug = false, log, webSocket } = options;
     if (typeof url !== 'string') throw invalid('url', 'a string', url);
-    this.#client = new BrowserClient({
+    this.#client = createClient({
       url,
       profile: 'knet',
       connectTimeoutMs: connectionTimeout,

@@ -1,17 +1,19 @@
 import { checkFunction } from '../base/option.ts';
 import { isThenable } from '../base/thenable.ts';
 
-interface Entry<Args extends readonly unknown[]> {
-  readonly fn: (...args: Args) => unknown;
+type Listener = (...args: never) => unknown;
+
+interface Entry {
+  readonly fn: (...args: readonly unknown[]) => unknown;
   readonly isOnce: boolean;
 }
 
 /**
  * Handlers by key: many for each, called in the order in which they came. What one of them throws or rejects with goes to `onFailure` and stops
- * none of the others.
+ * none of the others. The types of the arguments are the business of whoever hands an instance out.
  */
-export class Listeners<Key, Args extends readonly unknown[]> {
-  readonly #byKey = new Map<Key, Set<Entry<Args>>>();
+export class Listeners<Key> {
+  readonly #byKey = new Map<Key, Set<Entry>>();
   readonly #onFailure: (thrown: unknown, key: Key) => void;
 
   constructor(onFailure: (thrown: unknown, key: Key) => void) {
@@ -19,21 +21,20 @@ export class Listeners<Key, Args extends readonly unknown[]> {
   }
 
   /** Adds a handler, also the same one again; the function returned takes away this one. */
-  add(key: Key, fn: (...args: Args) => unknown, isOnce = false): () => void {
-    checkFunction('on', fn);
-    let entries = this.#byKey.get(key);
-    if (entries === undefined) {
-      entries = new Set();
-      this.#byKey.set(key, entries);
-    }
-    const entry = { fn, isOnce };
-    entries.add(entry);
+  on(key: Key, fn: Listener, isOnce = false): () => void {
+    const entries = this.#byKey.get(key) ?? new Set();
+    const entry: Entry = { fn: checkFunction('on', fn) as Entry['fn'], isOnce };
+    this.#byKey.set(key, entries.add(entry));
     return () => this.#remove(key, entry);
   }
 
+  once(key: Key, fn: Listener): () => void {
+    return this.on(key, fn, true);
+  }
+
   /** Takes away this handler of the key, or all of them. */
-  remove(key: Key, fn?: unknown): void {
-    for (const entry of [...(this.#byKey.get(key) ?? [])]) {
+  off(key: Key, fn?: unknown): void {
+    for (const entry of this.#byKey.get(key) ?? []) {
       if (fn === undefined || entry.fn === fn) this.#remove(key, entry);
     }
   }
@@ -43,9 +44,9 @@ export class Listeners<Key, Args extends readonly unknown[]> {
   }
 
   /** False when there is no handler. Handlers added meanwhile are not called, nor are those taken away meanwhile. */
-  emit(key: Key, ...args: Args): boolean {
+  emit(key: Key, ...args: readonly unknown[]): boolean {
     const entries = this.#byKey.get(key);
-    if (entries === undefined) return false;
+    if (!entries) return false;
     for (const entry of entries.size === 1 ? entries : [...entries]) {
       if (!entries.has(entry)) continue;
       if (entry.isOnce) this.#remove(key, entry);
@@ -59,9 +60,8 @@ export class Listeners<Key, Args extends readonly unknown[]> {
     return true;
   }
 
-  #remove(key: Key, entry: Entry<Args>): void {
+  #remove(key: Key, entry: Entry): void {
     const entries = this.#byKey.get(key);
-    entries?.delete(entry);
-    if (entries?.size === 0) this.#byKey.delete(key);
+    if (entries?.delete(entry) && entries.size === 0) this.#byKey.delete(key);
   }
 }

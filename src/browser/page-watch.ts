@@ -1,45 +1,23 @@
 import type { PageEvent, PageLike } from './environment.ts';
 
-export interface PageWatchHost {
-  /** The page is back, or the network: connect now, or find out whether the connection still lives. */
-  onWake(): void;
-  /** The network is said to be gone, which is often not true of the way to this server: find out. */
-  onDoubt(): void;
-  /** The page goes into the back/forward cache, where no socket may be. `onWake` follows when it comes out. */
-  onSuspend(): void;
-}
-
-/** Listens to the life of a page or worker while a client wants to be connected. */
-export class PageWatch {
-  readonly #page: PageLike | undefined;
-  readonly #host: PageWatchHost;
-  #isWatching = false;
-  readonly #onEvent = (event: PageEvent): void => this.#handle(event);
-
-  constructor(page: PageLike | undefined, host: PageWatchHost) {
-    this.#page = page;
-    this.#host = host;
-  }
-
-  start(): void {
-    if (!this.#isWatching) this.#each('addEventListener');
-    this.#isWatching = true;
-  }
-
-  stop(): void {
-    if (this.#isWatching) this.#each('removeEventListener');
-    this.#isWatching = false;
-  }
-
-  #each(method: 'addEventListener' | 'removeEventListener'): void {
-    for (const type of ['online', 'offline', 'pageshow', 'pagehide']) this.#page?.window[method](type, this.#onEvent);
-    for (const type of ['visibilitychange', 'resume']) this.#page?.document?.[method](type, this.#onEvent);
-  }
-
-  #handle({ type, persisted }: PageEvent): void {
-    if (type === 'offline') this.#host.onDoubt();
+/**
+ * Listens to the life of a page or worker until the function that it returns is called.
+ *
+ * @param wake - the page is back, or the network: connect now, or find out whether the connection still lives.
+ * @param doubt - the network is said to be gone, which is often not true of the way to this server: find out.
+ * @param suspend - the page goes into the back/forward cache, where no socket may be; `wake` follows when it comes out.
+ */
+export function watchPage(page: PageLike | undefined, wake: () => void, doubt: () => void, suspend: () => void): () => void {
+  const onEvent = ({ type, persisted }: PageEvent): void => {
+    if (type === 'offline') doubt();
     else if (type === 'pagehide') {
-      if (persisted) this.#host.onSuspend();
-    } else if (type !== 'visibilitychange' || this.#page?.document?.visibilityState === 'visible') this.#host.onWake();
-  }
+      if (persisted) suspend();
+    } else if (type !== 'visibilitychange' || page?.document?.visibilityState === 'visible') wake();
+  };
+  const each = (method: 'addEventListener' | 'removeEventListener'): void => {
+    for (const type of ['online', 'offline', 'pageshow', 'pagehide']) page?.window[method](type, onEvent);
+    for (const type of ['visibilitychange', 'resume']) page?.document?.[method](type, onEvent);
+  };
+  each('addEventListener');
+  return () => each('removeEventListener');
 }

@@ -14,16 +14,16 @@ export interface ReconnectPolicy {
   readonly delay?: ((attempt: number, close: ClientClose) => number) | undefined;
 }
 
-/** No server can keep its clients away for longer than this: 10 minutes. */
+/** No server, and no mistake in `delay`, keeps clients away for longer than this: 10 minutes. */
 const MAX_HINT_MS = 600_000;
 
 /** Doubles from `minMs` to `maxMs`; a hint of the server comes first and gets jitter on top, because all clients were told the same. */
 export function reconnectDelayMs(attempt: number, close: ClientClose, policy: ReconnectPolicy, random: () => number): number {
   const { delay, minMs, maxMs, jitter } = policy;
-  if (close.retryAfterMs !== undefined) return Math.min(Math.max(0, close.retryAfterMs), MAX_HINT_MS) + Math.floor(random() * minMs);
+  if (close.retryAfterMs !== undefined) return Math.min(close.retryAfterMs, MAX_HINT_MS) + Math.floor(random() * minMs);
   if (delay !== undefined) {
     const chosen = delay(attempt, close);
-    return Number.isFinite(chosen) && chosen > 0 ? chosen : 0;
+    return chosen > 0 ? Math.min(chosen, MAX_HINT_MS) : 0;
   }
   const bound = Math.min(maxMs, minMs * 2 ** Math.min(attempt - 1, 30));
   return jitter === 'full' ? Math.floor(random() * bound) : bound;

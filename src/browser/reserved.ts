@@ -4,10 +4,10 @@ import type { BrowserClient } from './client.ts';
 /** The two ids that both profiles reserve for JSON-RPC. */
 export type ReservedId = (typeof COMMAND_ID)['RPC' | 'RPC_ERROR'];
 
-type Client = Pick<BrowserClient, 'parts'>;
+type Client = Pick<BrowserClient, 'core'>;
 
 /** Takes over one of the reserved ids; the later one wins. What `fn` throws goes to the event `error`. */
-export function onReserved({ parts: { core } }: Client, id: ReservedId, fn: (payload: Uint8Array) => void): () => void {
+export function onReserved({ core }: Client, id: ReservedId, fn: (payload: Uint8Array) => void): () => void {
   const { reserved } = core;
   const guarded = (payload: Uint8Array): void => {
     try {
@@ -21,6 +21,6 @@ export function onReserved({ parts: { core } }: Client, id: ReservedId, fn: (pay
 }
 
 /** As `send`, with a reserved id. */
-export function sendReserved({ parts }: Client, id: ReservedId, payload: Uint8Array): boolean {
-  return parts.core.sender.send(encodeMessage(id, payload));
+export function sendReserved({ core }: Client, id: ReservedId, payload: Uint8Array): boolean {
+  return core.send(encodeMessage(id, payload));
 }

@@ -1,15 +1,10 @@
 import { invalid } from '../base/option.ts';
-import { COMMAND_ID, decodeJson, encodeJson, encodeRoom, isRoomName, type Presence } from '../command/wire.ts';
+import { decodeJson, encodeJson, encodeRoom, isRoomName, JOIN_ID, LEAVE_ID, type Presence, STATE_ID } from '../command/wire.ts';
 import type { BytesLike } from '../protocol/body-codec.ts';
 import type { BodyReceived, BodySent, MessageNames, Protocol } from '../protocol/protocol.ts';
-import { type Commands, encodeBody, MessageHandlers } from './commands.ts';
-import { Listeners } from './listeners.ts';
-
-export interface RoomHost {
-  readonly commands: Commands;
-  call(id: number, payload: Uint8Array): Promise<Uint8Array>;
-  onFailure(thrown: unknown, command: string | number): void;
-}
+import { ask } from './ask.ts';
+import type { ClientCore } from './client-core.ts';
+import { ANY, encodeBody, MessageHandlers, typeOf } from './commands.ts';
 
 /** What changed in a room. `members` is everybody who is in it now. */
 export interface PresenceChange {
@@ -18,29 +13,26 @@ export interface PresenceChange {
   readonly members: ReadonlyMap<string, unknown>;
 }
 
+/** Keys of handlers that are no names of a protocol. */
+const PRESENCE = '#presence';
+const LOST = '#lost';
+
 /** One room that the client is in, or may join. The same object for the whole life of the client: handlers stay when it joins again. */
 export class Room<P extends Protocol = Protocol> {
   readonly name: string;
-  readonly #host: RoomHost;
-  readonly #send: (payload: Uint8Array) => boolean;
+  readonly #core: ClientCore;
   readonly #handlers: MessageHandlers;
-  readonly #presence: Listeners<'change', [PresenceChange]>;
-  readonly #lost: Listeners<'lost', []>;
-  #members = new Map<string, unknown>();
+  #members: ReadonlyMap<string, unknown> = new Map();
   #state: unknown;
   /** Whether the client wants to be in it: it is joined again after every reconnect. */
   #isWanted = false;
   #isJoined = false;
 
-  constructor(name: string, host: RoomHost, send: (payload: Uint8Array) => boolean) {
+  constructor(name: string, core: ClientCore) {
     if (!isRoomName(name)) throw invalid('room', 'a name of 1 to 128 bytes', name);
     this.name = name;
-    this.#host = host;
-    this.#send = send;
-    this.#handlers = new MessageHandlers(host.commands, (thrown, command) => host.onFailure(thrown, command));
-    const onFailure = (thrown: unknown): void => host.onFailure(thrown, `room ${name}`);
-    this.#presence = new Listeners(onFailure);
-    this.#lost = new Listeners(onFailure);
+    this.#core = core;
+    this.#handlers = new MessageHandlers(core.commands, core.failed);
   }
 
   /** The server has let the client in. */
@@ -55,15 +47,15 @@ export class Room<P extends Protocol = Protocol> {
 
   /** Asks to be let in, with a presence state that the others see. Rejects with CALL_FAILED when the server refuses. */
   async join(state?: unknown): Promise<ReadonlyMap<string, unknown>> {
-    this.#state = state;
+    const asked = this.#ask(JOIN_ID, state);
     this.#isWanted = true;
     try {
-      const answer = decodeJson(await this.#ask(COMMAND_ID.JOIN, state));
+      const { members }: { members?: unknown } = Object(decodeJson(await asked));
       if (!this.#isWanted) return this.#members;
       this.#isJoined = true;
-      if (hasMembers(answer)) this.#change({ room: this.name, all: answer.members });
+      if (members instanceof Object) this.#change({ all: { ...members } });
     } catch (thrown) {
-      if (!this.#isJoined) this.#isWanted = false;
+      this.#isWanted = this.#isJoined;
       throw thrown;
     }
     return this.#members;
@@ -71,53 +63,51 @@ export class Room<P extends Protocol = Protocol> {
 
   async leave(): Promise<void> {
     this.lost();
-    await this.#ask(COMMAND_ID.LEAVE);
+    await this.#ask(LEAVE_ID);
   }
 
   /** Changes what the others see of this client. */
   async setState(state: unknown): Promise<void> {
-    this.#state = state;
-    await this.#ask(COMMAND_ID.STATE, state);
+    await this.#ask(STATE_ID, state);
   }
 
   /** For the other members, if the server allows it. As `send` of the client. */
   send<Name extends MessageNames<P>>(name: Name, body: BodySent<P, Name>): boolean;
   send(id: number, body?: BytesLike): boolean;
   send(command: string | number, body?: unknown): boolean {
-    const type = this.#host.commands.typeOf('send', command, 'message');
-    return this.#send(encodeRoom(this.name, type.id, encodeBody(type, body)).subarray(4));
+    const type = typeOf(this.#core.commands, 'send', command, 'message');
+    return this.#core.send(encodeRoom(this.name, type.id, encodeBody(type, body)));
   }
 
   /** A handler for messages of this room. Returns what takes it away. */
   on<Name extends MessageNames<P>>(name: Name, fn: (body: BodyReceived<P, Name>) => unknown): () => void;
   on(id: number, fn: (payload: Uint8Array) => unknown): () => void;
   on(command: string | number, fn: (body: never) => unknown): () => void {
-    return this.#handlers.add(command, fn);
+    return this.#handlers.handle(command, fn);
   }
 
   onAny(fn: (command: string | number, body: unknown) => unknown): () => void {
-    return this.#handlers.addAny(fn);
+    return this.#handlers.on(ANY, fn);
   }
 
   onPresence(fn: (change: PresenceChange) => unknown): () => void {
-    return this.#presence.add('change', fn);
+    return this.#handlers.on(PRESENCE, fn);
   }
 
   /** The client came back as a new one, and the server did not let it in again; or the client is closed. */
   onLost(fn: () => unknown): () => void {
-    return this.#lost.add('lost', fn);
+    return this.#handlers.on(LOST, fn);
   }
 
   // --- for the client ---
 
   /** What HELLO says of it. */
   get wanted(): { readonly name: string; readonly state?: unknown } | undefined {
-    if (!this.#isWanted || !this.#isJoined) return undefined;
-    return this.#state === undefined ? { name: this.name } : { name: this.name, state: this.#state };
+    return this.#isWanted && this.#isJoined ? { name: this.name, state: this.#state } : undefined;
   }
 
-  dispatch(id: number, payload: Uint8Array): boolean {
-    return this.#handlers.dispatch(id, payload);
+  dispatch(id: number, payload: Uint8Array): void {
+    this.#handlers.dispatch(id, payload);
   }
 
   presence(presence: Presence): void {
@@ -126,33 +116,31 @@ export class Room<P extends Protocol = Protocol> {
 
   /** The client is not in it any more. */
   lost(isTold = false): void {
-    this.#isWanted = false;
-    this.#isJoined = false;
-    this.#change({ room: this.name, all: {} });
-    if (isTold) this.#lost.emit('lost');
+    this.#isWanted = this.#isJoined = false;
+    this.#change({ all: {} });
+    if (isTold) this.#handlers.emit(LOST);
   }
 
-  #ask(id: number, state?: unknown): Promise<Uint8Array> {
-    return this.#host.call(id, encodeJson(state === undefined ? { room: this.name } : { room: this.name, state }));
+  /** What is not JSON is refused before it is remembered for the next session. */
+  async #ask(id: number, state?: unknown): Promise<Uint8Array> {
+    const payload = encodeJson({ room: this.name, state });
+    if (id !== LEAVE_ID) this.#state = state;
+    return ask(this.#core, id, payload);
   }
 
-  /** `all` replaces what was known: what it says is told as the difference. */
-  #change({ all, joined = {}, left = [] }: Presence): void {
-    const members = new Map(all === undefined ? this.#members : Object.entries(all));
-    const gone = all === undefined ? left.filter((id) => members.delete(id)) : [...this.#members.keys()].filter((id) => !members.has(id));
+  /** `all` replaces what was known. The difference is told. */
+  #change({ all, joined, left = [] }: Omit<Presence, 'room'>): void {
+    const before = this.#members;
+    const members = new Map(all === undefined ? before : []);
+    for (const id of left) members.delete(id);
+    for (const [id, state] of Object.entries(all ?? joined ?? {})) members.set(id, state);
     const come = new Map<string, unknown>();
-    for (const [id, state] of Object.entries(all ?? joined)) {
-      if (all === undefined || !this.#members.has(id) || JSON.stringify(this.#members.get(id)) !== JSON.stringify(state))
-        come.set(id, state);
-      members.set(id, state);
+    for (const [id, state] of members) {
+      const old = before.get(id);
+      if (!before.has(id) || (old !== state && JSON.stringify(old) !== JSON.stringify(state))) come.set(id, state);
     }
+    const gone = [...before.keys()].filter((id) => !members.has(id));
     this.#members = members;
-    if (come.size > 0 || gone.length > 0) this.#presence.emit('change', { joined: come, left: gone, members });
+    if (come.size > 0 || gone.length > 0) this.#handlers.emit(PRESENCE, { joined: come, left: gone, members });
   }
-}
-
-function hasMembers(answer: unknown): answer is { readonly members: Record<string, unknown> } {
-  return (
-    typeof answer === 'object' && answer !== null && 'members' in answer && typeof answer.members === 'object' && answer.members !== null
-  );
 }

@@ -1,53 +1,41 @@
 import { StateError } from '../base/errors.ts';
-import { COMMAND_ID, decodePresence, decodeRoom, encodeMessage } from '../command/wire.ts';
+import { decodePresence, decodeRoom, PRESENCE_ID, ROOM_ID } from '../command/wire.ts';
 import type { Protocol } from '../protocol/protocol.ts';
 import type { BrowserClient } from './client.ts';
-import { ask, type ClientParts, type RoomKeeper } from './client-parts.ts';
+import { type ClientCore, need, type RoomKeeper } from './client-core.ts';
 import { Room } from './room.ts';
 
 const MAX_ROOMS = 1_000;
 
 /** The rooms of one client. */
-class Rooms<P extends Protocol> implements RoomKeeper {
-  readonly #rooms = new Map<string, Room<P>>();
-  readonly #parts: ClientParts;
+interface Rooms<P extends Protocol> extends RoomKeeper {
+  room(name: string): Room<P>;
+}
 
-  constructor(parts: ClientParts) {
-    this.#parts = parts;
-    parts.rooms = this;
-    const { reserved } = parts.core;
-    reserved.set(COMMAND_ID.ROOM, (payload) => {
-      const message = decodeRoom(payload);
-      if (message !== undefined) this.#rooms.get(message.room)?.dispatch(message.id, message.payload);
-    });
-    reserved.set(COMMAND_ID.PRESENCE, (payload) => {
-      const presence = decodePresence(payload);
-      if (presence !== undefined) this.#rooms.get(presence.room)?.presence(presence);
-    });
-  }
-
-  room(name: string): Room<P> {
-    const known = this.#rooms.get(name);
-    if (known !== undefined) return known;
-    if (this.#rooms.size >= MAX_ROOMS) throw new StateError('SEND_QUEUE_FULL', `roomOf: more than ${MAX_ROOMS} rooms`);
-    const { core, commands } = this.#parts;
-    const host = {
-      commands,
-      call: (id: number, payload: Uint8Array) => ask(this.#parts, id, payload),
-      onFailure: (thrown: unknown, command: string | number) => core.failed(thrown, command),
-    };
-    const room = new Room<P>(name, host, (payload) => core.sender.send(encodeMessage(COMMAND_ID.ROOM, payload)));
-    this.#rooms.set(name, room);
-    return room;
-  }
-
-  wanted(): ReturnType<RoomKeeper['wanted']> {
-    return [...this.#rooms.values()].flatMap(({ wanted }) => wanted ?? []);
-  }
-
-  onNewSession(names: readonly string[]): void {
-    for (const room of this.#rooms.values()) if (room.isJoined && !names.includes(room.name)) room.lost(true);
-  }
+function roomsOf<P extends Protocol>(core: ClientCore): Rooms<P> {
+  const rooms = new Map<string, Room<P>>();
+  core.reserved.set(ROOM_ID, (payload) => {
+    const message = need(decodeRoom(payload));
+    rooms.get(message.room)?.dispatch(message.id, message.payload);
+  });
+  core.reserved.set(PRESENCE_ID, (payload) => {
+    const presence = need(decodePresence(payload));
+    rooms.get(presence.room)?.presence(presence);
+  });
+  return {
+    room(name) {
+      const known = rooms.get(name);
+      if (known) return known;
+      if (rooms.size >= MAX_ROOMS) throw new StateError('SEND_QUEUE_FULL', `more than ${MAX_ROOMS} rooms`);
+      const room = new Room<P>(name, core);
+      rooms.set(name, room);
+      return room;
+    },
+    rooms: () => [...rooms.values()].flatMap(({ wanted }) => wanted ?? []),
+    joined(names) {
+      for (const room of rooms.values()) if (room.isJoined && !names.includes(room.name)) room.lost(true);
+    },
+  };
 }
 
 /**
@@ -66,9 +54,8 @@ class Rooms<P extends Protocol> implements RoomKeeper {
  * await lobby.join({ name: 'anna' });
  * ```
  */
-export function roomOf<P extends Protocol>(client: BrowserClient<P>, name: string): Room<P> {
-  const { parts } = client;
+export function roomOf<P extends Protocol>({ core }: BrowserClient<P>, name: string): Room<P> {
+  core.rooms ??= roomsOf<P>(core);
   // Nobody else sets it, and the rooms of a client have its protocol.
-  const rooms = (parts.rooms as Rooms<P> | undefined) ?? new Rooms<P>(parts);
-  return rooms.room(name);
+  return (core.rooms as Rooms<P>).room(name);
 }

@@ -18,8 +18,6 @@ export interface ClientStats {
 }
 
 /** The counters of a client. */
-export function statsOf({ parts: { core } }: Pick<BrowserClient, 'parts'>): ClientStats {
-  const { messagesSent, dropped, outbox, replay } = core.sender;
-  const unconfirmed = replay()?.keptMessages ?? 0;
-  return { ...core.counts, messagesSent, dropped, waiting: outbox.size, openCalls: core.calls.size, unconfirmed };
+export function statsOf({ core }: Pick<BrowserClient, 'core'>): ClientStats {
+  return { ...core.counts(), ...core.sender.stats(), openCalls: core.calls.size() };
 }

@@ -1,13 +1,12 @@
-import { encodeCredit } from '../command/wire.ts';
+import { PeerError } from '../base/errors.ts';
+import { CREDIT_ID, encodeNumbers } from '../command/wire.ts';
 import type { BytesLike } from '../protocol/body-codec.ts';
 import type { BodySent, ItemReceived, Protocol, StreamNames } from '../protocol/protocol.ts';
+import type { CallLimits } from './calls.ts';
 import type { BrowserClient } from './client.ts';
-import { beginCall } from './client-parts.ts';
-import { encodeBody } from './commands.ts';
-import { replyStream } from './reply-stream.ts';
+import { encodeBody, typeOf } from './commands.ts';
 
-export interface StreamOptions {
-  readonly signal?: AbortSignal;
+export interface StreamOptions extends Omit<CallLimits, 'timeoutMs'> {
   /** Items that the server may be ahead of the loop. Default 32. */
   readonly window?: number;
 }
@@ -38,21 +37,63 @@ export function stream<P extends Protocol>(
   options?: StreamOptions,
 ): AsyncGenerator<Uint8Array, undefined>;
 export function stream(
-  { parts }: Pick<BrowserClient, 'parts'>,
+  client: Pick<BrowserClient, 'core'>,
   command: string | number,
   body?: unknown,
-  { signal, window = 32 }: StreamOptions = {},
+  options: StreamOptions = {},
 ): AsyncGenerator<unknown, undefined> {
-  const { core, commands } = parts;
-  const type = commands.typeOf('stream', command, 'stream');
-  const payload = encodeBody(type, body);
-  return replyStream<unknown>(
-    {
-      begin: (sink, credit) => beginCall(parts, type.id, payload, { signal }, sink, credit),
-      credit: (call, items) => core.answer(encodeCredit(call, items)),
-      cancel: (call) => core.calls.cancel(call),
+  const type = typeOf(client.core.commands, 'stream', command, 'stream');
+  return items(client, type.id, encodeBody(type, body), options, (item) => (!type.stream ? item : type.stream.decode(item)));
+}
+
+async function* items(
+  { core }: Pick<BrowserClient, 'core'>,
+  id: number,
+  payload: Uint8Array,
+  { window = 32, ...limits }: StreamOptions,
+  decode: (item: Uint8Array) => unknown,
+): AsyncGenerator<unknown, undefined> {
+  /** At most `window`: whoever sends without credit breaks the protocol, and would fill the memory. */
+  let received: Uint8Array[] = [];
+  let credit = window;
+  let isOver = false;
+  let failure: unknown;
+  let wake = (): void => {};
+  const call = core.calls.begin(
+    id,
+    payload,
+    limits,
+    (error, item, isLast) => {
+      // A handler that answers instead of streaming: one item, for which no credit is needed.
+      if (isLast || credit-- > 0) {
+        if (item !== undefined) received.push(item);
+        isOver = isLast;
+        failure = error;
+      } else {
+        core.calls.cancel(call, new PeerError('PROTOCOL_VIOLATION', 'more items than credit'));
+      }
+      wake();
     },
     window,
-    (item) => (type.stream === undefined ? item : type.stream.decode(item)),
   );
+  try {
+    for (;;) {
+      const ready = received;
+      received = [];
+      for (const item of ready) yield decode(item);
+      if (received.length > 0) continue;
+      if (isOver) break;
+      if (credit * 2 <= window) {
+        core.answer(encodeNumbers([CREDIT_ID, call, window - credit]));
+        credit = window;
+      }
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+  } finally {
+    core.calls.cancel(call);
+  }
+  if (failure !== undefined) throw failure;
+  return undefined;
 }

@@ -67,6 +67,23 @@ describe('calls', () => {
     expect(await outcome(client.call(1, 'late'))).toMatchObject({ code: 'ENDPOINT_CLOSED' });
   });
 
+  it('that are too large are refused, before they are sent and when a server takes less than the one before', async () => {
+    const scene = new BrowserScene();
+    const { client } = await scene.open({ maxPayloadBytes: 100 });
+    expect(await outcome(client.call(1, new Uint8Array(93)))).toMatchObject({ code: 'ENCODED_TOO_LARGE' });
+    expect(() => client.send(1, new Uint8Array(97), { volatile: true })).toThrow(expect.objectContaining({ code: 'ENCODED_TOO_LARGE' }));
+    const fits = outcome(client.call(1, new Uint8Array(92)));
+    await scene.clock.advance(5);
+    expect(scene.hub.calls).toHaveLength(1);
+    scene.hub.maxPayloadBytes = 50;
+    scene.hub.forgetAll();
+    const waiting = outcome(client.call(2, new Uint8Array(60)));
+    await scene.clock.advance(2_000);
+    expect(await fits).toMatchObject({ code: 'SESSION_CLOSED' });
+    expect(await waiting).toMatchObject({ code: 'ENCODED_TOO_LARGE' });
+    expect(client.state).toBe('open');
+  });
+
   it('that are streams take items as they are read, and leaving the loop cancels them', async () => {
     const scene = new BrowserScene();
     const { client } = await scene.open({ protocol });
@@ -145,9 +162,9 @@ describe('calls', () => {
     expect(byCall).toEqual([
       { call: 1, kind: 0, text: '3' },
       failure(2, 'ZERO', 'no zero', { left: 0 }),
-      failure(3, 'INTERNAL', 'the handler failed'),
-      failure(4, 'ABORTED', 'cancelled'),
-      failure(5, 'NOT_FOUND', 'command 99'),
+      failure(3, 'INTERNAL', 'INTERNAL'),
+      failure(4, 'ABORTED', 'ABORTED'),
+      failure(5, 'NOT_FOUND', 'NOT_FOUND'),
     ]);
     expect(errors).toMatchObject([{ code: 'LISTENER_FAILED', cause: { message: 'secret' } }]);
   });

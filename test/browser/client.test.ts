@@ -69,7 +69,7 @@ describe('connecting', () => {
     const again = outcome(client.connect());
     await scene.clock.advance(1_100);
     expect(await again).toMatchObject({ code: 'CONNECT_TIMEOUT' });
-    expect(scene.net.last.closedWith).toEqual({ status: 4408, reason: '' });
+    expect(scene.net.last.closedWith).toEqual({ status: 4408, reason: 'no connection' });
   });
 
   it('is one promise for all calls, gives up after the attempts it was given, and ready says so', async () => {
@@ -118,6 +118,28 @@ describe('connecting', () => {
     scene.net.last.cut();
     await scene.clock.advance(1_000);
     expect(errors.at(-1)).toMatchObject({ code: 'PROTOCOL_VIOLATION' });
+  });
+
+  it('stays closed when a listener closes it, whatever it was told at that moment', async () => {
+    for (const name of ['error', 'state', 'reconnecting'] as const) {
+      const scene = new BrowserScene();
+      scene.net.onConnect = (socket) => socket.refuse();
+      const { client } = scene.client({ url: () => Promise.reject(new Error('no token')) });
+      client.events.on(name, () => void client.close());
+      const connected = outcome(client.connect());
+      await scene.clock.advance(60_000);
+      expect(await connected, name).toMatchObject({ code: 'ENDPOINT_CLOSED' });
+      expect([client.state, scene.clock.pendingTimers, scene.net.sockets.length], name).toEqual(['closed', 0, 0]);
+    }
+  });
+
+  it('takes what auth returns and JSON cannot say for a failed attempt', async () => {
+    const scene = new BrowserScene();
+    const { client, errors } = scene.client({ auth: () => 1n, retryFirstConnect: false });
+    const connected = outcome(client.connect());
+    await scene.clock.advance(10);
+    expect(await connected).toMatchObject({ code: 'CONNECT_FAILED' });
+    expect(errors).toMatchObject([{ cause: expect.any(TypeError) }]);
   });
 
   it('refuses options that make no sense', () => {

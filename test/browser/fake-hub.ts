@@ -65,6 +65,7 @@ export class FakeHub {
   acks = 0;
   retentionMs = 60_000;
   heartbeatMs = 25_000;
+  maxPayloadBytes = 10_485_760;
   /** undefined: welcome. */
   verdict: (hello: Hello) => { status: number; reason: string; retryAfterMs?: number; isFatal?: boolean } | undefined = () => undefined;
   onCall: (call: FakeCall) => void = () => {};
@@ -184,7 +185,7 @@ export class FakeHub {
       received: recovered ? peer.replay.receivedSeq : 0,
       heartbeatMs: this.heartbeatMs,
       retentionMs: this.retentionMs,
-      maxPayloadBytes: 10_485_760,
+      maxPayloadBytes: this.maxPayloadBytes,
       rooms,
     };
     socket.deliver(encodeControl(COMMAND_ID.WELCOME, this.retentionMs > 0 ? welcome : without(welcome)));

@@ -166,4 +166,39 @@ describe('the client of pages in Chromium', () => {
     await until(() => restarted.hub.clients.size === 0, 'the client has left');
     expect(await page.evaluate('page.client.state')).toBe('closed');
   });
+
+  it('is resumed after 2 s without a network, and when the page comes back out of the back/forward cache', async () => {
+    const { hub, server } = await serve();
+    const address = await site();
+    const page = await openPage(scene, address);
+    await holds(page, `typeof window.start === 'function'`);
+    const { url, cut } = await network(server.localAddress.port);
+    const id = String(await page.evaluate(`start('${url}')`));
+    const client = hub.clients.get(id);
+    if (client === undefined) throw new Error('the hub does not know the page');
+    await page.command('Network.enable', {});
+    const emulate = (offline: boolean): Promise<unknown> =>
+      page.command('Network.emulateNetworkConditions', { offline, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+    await emulate(true);
+    expect(await page.evaluate('navigator.onLine')).toBe(false);
+    // Chromium leaves open WebSockets alone; the network under them goes too.
+    cut();
+    await holds(page, `page.client.state === 'reconnecting'`);
+    for (let n = 0; n < 100; n++) client.send(1, String(n));
+    await page.evaluate('new Promise((resolve) => setTimeout(() => resolve(1), 2000))');
+    expect(await page.evaluate('page.client.state')).toBe('reconnecting');
+    await emulate(false);
+    await holds(page, 'page.seen.length >= 100');
+    expect(await page.evaluate('page.seen')).toEqual(Array.from({ length: 100 }, (_, n) => String(n)));
+    expect(await page.evaluate('[page.client.recovered, page.client.id]')).toEqual([true, id]);
+
+    await page.command('Page.enable', {});
+    await page.command('Page.navigate', { url: `${address}other` });
+    await holds(page, `location.pathname === '/other' && typeof window.start === 'function'`);
+    client.send(1, 'while it was away');
+    await page.evaluate('history.back(), 1');
+    await holds(page, `location.pathname === '/' && window.page?.seen.includes('while it was away')`);
+    expect(await page.evaluate('[page.client.recovered, page.client.id, page.client.state]')).toEqual([true, id, 'open']);
+    expect(hub.clients.size).toBe(1);
+  });
 });

@@ -27,6 +27,8 @@ export interface BrowserPage {
   evaluate(expression: string): Promise<unknown>;
   /** A PNG of what is to be seen. */
   screenshot(): Promise<Buffer>;
+  /** Any command of the DevTools protocol: keys, sizes, colours. */
+  command(method: string, params: object): Promise<void>;
 }
 
 interface Answer {
@@ -67,6 +69,9 @@ export async function openPage(scene: Scene, url: string, size = '900,640'): Pro
     async screenshot() {
       const { result } = await call('Page.captureScreenshot', { format: 'png' });
       return Buffer.from(result?.data ?? '', 'base64');
+    },
+    async command(method, params) {
+      await call(method, params);
     },
   };
 }

@@ -82,6 +82,8 @@ describe('a client of pages', () => {
     scene.net.last.closeByServer(1008, 'Rate limit exceeded');
     await scene.clock.advance(5);
     expect(again.client.state).toBe('reconnecting');
+    // It would soon dial, and its socket be taken for the next one.
+    await again.client.close();
     const strict = await scene.open({ isFatal: (status) => status === 1008 });
     scene.net.last.closeByServer(1008, 'Rate limit exceeded');
     await scene.clock.advance(5);
@@ -222,5 +224,29 @@ describe('a client of pages', () => {
     scene.hub.cut();
     await scene.clock.advance(50);
     expect(await Promise.all(calls)).toMatchObject(Array.from({ length: 5 }, () => ({ code: 'SESSION_CLOSED' })));
+  });
+
+  it('znet-knet scenario 48: calls that need not survive fail at the cut, of a session that is resumed too; the others are answered once', async () => {
+    const scene = new BrowserScene();
+    const { client } = await scene.open();
+    const failedAt: number[] = [];
+    const fail = (error: unknown): unknown => {
+      failedAt.push(scene.clock.now());
+      return error;
+    };
+    const calls = Array.from({ length: 5 }, (_, n) => client.call(n + 1, 'x', { survives: false }).catch(fail));
+    const patient = client.call(6, 'patient');
+    await scene.clock.advance(5);
+    scene.hub.cut();
+    const cutAt = scene.clock.now();
+    expect(await Promise.all(calls)).toMatchObject(Array.from({ length: 5 }, () => ({ code: 'SESSION_CLOSED' })));
+    expect(failedAt).toEqual(Array.from({ length: 5 }, () => cutAt));
+    await scene.clock.advance(2_000);
+    expect(client.recovered).toBe(true);
+    expect(scene.hub.cancelled).toEqual([1, 2, 3, 4, 5]);
+    for (const call of scene.hub.calls) scene.hub.reply(call, 0, call.payload);
+    await scene.clock.advance(5);
+    expect(text(await patient)).toBe('patient');
+    expect(scene.hub.calls).toHaveLength(6);
   });
 });

@@ -40,6 +40,7 @@ const allServers: readonly ServerEntry[] = [
   script('portico-ws', 'WS1 WS2 WS3', 'portico-ws.mjs'),
   script('ws-loop', 'WSB', 'ws-broadcast-naive.mjs'),
   script('portico-broadcast', 'WSB', 'portico-ws.mjs', '--broadcast'),
+  script('portico-command', 'WSB', 'command-broadcast.mjs'),
   script('dgram', 'U1 U4', 'dgram-naive.mjs'),
   script('portico-udp', 'U1 U4', 'portico-udp.mjs'),
 ];

@@ -156,6 +156,8 @@ describe('the client of pages in Chromium', () => {
 
     const address = server.localAddress.text;
     await stop();
+    // What is sent before the page has seen the end belongs to the session that is lost.
+    await holds(page, `page.client.state === 'reconnecting'`);
     await page.evaluate(`page.client.send(1, 'while it was down')`);
     const restarted = await serve(address);
     await holds(page, `page.seen.includes('while it was down')`);

@@ -185,10 +185,6 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
     const frames = this.#frames;
     const socket = this.raw;
     if (frames === undefined) return;
-    if (socket.writableEnded || socket.destroyed) {
-      frames.clear();
-      return;
-    }
     const { bytes } = frames;
     const chunks = frames.take(this.#onWritten !== undefined);
     if (this.#onWritten === undefined) {
@@ -198,6 +194,10 @@ export class WsConnection extends BaseConnection implements WsSocketOwner, WsInt
         frames.release(result === 'taken');
         return;
       }
+    }
+    if (socket.writableEnded || socket.destroyed) {
+      frames.release(true);
+      return;
     }
     const last = chunks.length - 1;
     this.#beginBatch(bytes);

@@ -127,10 +127,16 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
     const encoded = new Map<PkgWriter<Out>, EncodedPackage | PorticoError>();
     let [sent, full, refused, unfit] = [0, 0, 0, 0];
     let failure: PorticoError | undefined;
+    let lastWriter: PkgWriter<Out> | undefined;
+    let last: EncodedPackage | PorticoError | undefined;
     for (const session of [...this.#sessions.values()]) {
       const { writer } = session.settings;
       if (session.isClosed || writer === undefined || (filter !== undefined && !filter(session))) continue;
-      const own = encodeOnce(encoded, writer, session, pkg);
+      if (last === undefined || writer !== lastWriter) {
+        last = encodeOnce(encoded, writer, session, pkg);
+        lastWriter = writer;
+      }
+      const own = fitting(last, session);
       if (own instanceof PorticoError) {
         failure = own;
         unfit++;
@@ -247,7 +253,7 @@ export abstract class EndPoint<In, Out, Events extends EndPointEvents<In, Out>> 
   }
 }
 
-/** The package as this session is to be sent it, or why it cannot be. */
+/** The package as this writer makes it, or why it cannot. */
 function encodeOnce<In, Out>(
   encoded: Map<PkgWriter<Out>, EncodedPackage | PorticoError>,
   writer: PkgWriter<Out>,
@@ -256,9 +262,14 @@ function encodeOnce<In, Out>(
 ): EncodedPackage | PorticoError {
   const own = encoded.get(writer) ?? tryToEncode(writer, session, pkg);
   encoded.set(writer, own);
+  return own;
+}
+
+/** The package, if this session may send one so large. */
+function fitting<In, Out>(encoded: EncodedPackage | PorticoError, session: Session<In, Out>): EncodedPackage | PorticoError {
   const { maxPackageBytes } = session.settings;
-  if (own instanceof PorticoError || maxPackageBytes === 0 || own.bytes.length <= maxPackageBytes) return own;
-  return tooLarge(session, own.bytes.length, maxPackageBytes);
+  if (encoded instanceof PorticoError || maxPackageBytes === 0 || encoded.bytes.length <= maxPackageBytes) return encoded;
+  return tooLarge(session, encoded.bytes.length, maxPackageBytes);
 }
 
 type Totals = { bytesRead: number; bytesWritten: number; packagesRead: number; packagesWritten: number; packagesDropped: number };

@@ -19,6 +19,9 @@ let slab: Buffer = Buffer.alloc(0);
 let used = 0;
 let users = 0;
 
+/** Shared, and never changed. */
+const NO_CHUNKS: Uint8Array[] = [];
+
 /**
  * The frames (RFC 6455 section 5.2) that one connection sends in one turn, without fragments and without compression. A server sends
  * payloads as they are; those of a client are masked, and so always copied.
@@ -27,7 +30,7 @@ export class FrameGatherer {
   /** With headers: what waits here. */
   bytes = 0;
   readonly #isMasked: boolean;
-  #chunks: Uint8Array[] = [];
+  #chunks: Uint8Array[] = NO_CHUNKS;
   /** The frames being put together, from #start to #end of a slab. */
   #slab: Buffer | undefined;
   #start = 0;
@@ -60,7 +63,7 @@ export class FrameGatherer {
   /** What is a frame already, or a part of one; passed on by reference. */
   append(bytes: Uint8Array): void {
     this.#closeRun();
-    this.#chunks.push(bytes);
+    this.#put(bytes);
     this.bytes += bytes.length;
   }
 
@@ -68,7 +71,7 @@ export class FrameGatherer {
   take(isCopied: boolean): readonly Uint8Array[] {
     this.#closeRun();
     const chunks = this.#chunks;
-    this.#chunks = [];
+    this.#chunks = NO_CHUNKS;
     this.bytes = 0;
     if (!isCopied) return chunks;
     const copies = chunks.map((chunk) => (chunk.buffer === slab.buffer ? Buffer.from(chunk) : chunk));
@@ -118,9 +121,15 @@ export class FrameGatherer {
     used = end;
   }
 
+  /** Usually there is one: pushed to an empty array it would take room for seventeen. */
+  #put(chunk: Uint8Array): void {
+    if (this.#chunks.length === 0) this.#chunks = [chunk];
+    else this.#chunks.push(chunk);
+  }
+
   #closeRun(): void {
     if (this.#slab === undefined || this.#end === this.#start) return;
-    this.#chunks.push(new FastBuffer(this.#slab.buffer, this.#slab.byteOffset + this.#start, this.#end - this.#start));
+    this.#put(new FastBuffer(this.#slab.buffer, this.#slab.byteOffset + this.#start, this.#end - this.#start));
     this.#start = this.#end;
   }
 }

@@ -1,5 +1,5 @@
 import { createServer, type Server as HttpServer } from 'node:http';
-import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { build } from 'esbuild';
 import { describe, expect } from 'vitest';
@@ -10,6 +10,7 @@ import { withLocalAddress } from '../../src/endpoint/options.ts';
 import { WsServer } from '../../src/endpoint/ws.ts';
 import { withOrigins } from '../../src/endpoint/ws-options.ts';
 import { type BrowserPage, browser, openPage } from '../helpers/browser-page.ts';
+import { cuttableNetwork } from '../helpers/cuttable-network.ts';
 import { until } from '../helpers/raw-peer.ts';
 import { useScene } from '../helpers/scene.ts';
 import { itIf } from '../helpers/tools.ts';
@@ -84,32 +85,14 @@ async function serve(address = '127.0.0.1:0'): Promise<{ hub: CommandHub; server
   return { hub, server, stop };
 }
 
-/** A network between the page and the server that can be cut. */
+/** A network between the page and the server; cut, it takes new connections at once. */
 async function network(port: number): Promise<{ url: string; cut: () => void }> {
-  const sockets = new Set<Socket>();
-  const proxy = createTcpServer((near) => {
-    const far = connect(port, '127.0.0.1');
-    for (const socket of [near, far]) {
-      sockets.add(socket);
-      socket
-        .on('error', () => {})
-        .on('close', () => {
-          near.destroy();
-          far.destroy();
-          sockets.delete(socket);
-        });
-    }
-    near.pipe(far).pipe(near);
-  });
-  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const cuttable = await cuttableNetwork(scene, port);
   const cut = (): void => {
-    for (const socket of sockets) socket.resetAndDestroy();
+    cuttable.cut();
+    cuttable.mend();
   };
-  scene.atEnd(async () => {
-    cut();
-    await new Promise((resolve) => proxy.close(resolve));
-  });
-  return { url: `ws://127.0.0.1:${(proxy.address() as AddressInfo).port}/`, cut };
+  return { url: `ws://127.0.0.1:${cuttable.port}/`, cut };
 }
 
 /** Waits in the page until an expression of it is true. */

@@ -82,6 +82,8 @@ export abstract class BaseConnection extends ReceivingConnection implements Conn
   // --- sending ---
 
   open(sink: ConnectionSink, limits: SendLimits): void {
+    // Another sink would never hear what this one began, nor this one its end.
+    if (this.sink !== undefined) throw new StateError('WRONG_STATE', 'open: expected one call, given a second');
     this.sink = sink;
     this.#limits = limits;
     if (this.isClosed) process.nextTick(() => sink.onClose(this.#closeError));

@@ -125,7 +125,7 @@ export interface Connection {
   /** How long the peer took to answer the last ping of the transport; undefined where there are none, or none was answered yet. */
   readonly roundTripMs: number | undefined;
 
-  /** Begins delivery to `sink`. Called once. */
+  /** Begins delivery to `sink`. Called once; a second call MUST throw WRONG_STATE. */
   open(sink: ConnectionSink, limits: SendLimits): void;
   /** Replaces the bounds of the send queue; what is queued already stays. */
   limitSending(limits: SendLimits): void;

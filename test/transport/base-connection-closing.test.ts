@@ -15,6 +15,15 @@ describe('reading', () => {
     expect(fake.bytesRead).toBe(7);
   });
 
+  it('refuses a second open(), which would take the end away from the first', () => {
+    const { fake, recorder, connection } = setUp();
+    expect(() => connection.open(new ConnectionRecorder(fake), LIMITS)).toThrow(
+      expect.objectContaining({ code: 'WRONG_STATE', message: 'open: expected one call, given a second' }),
+    );
+    fake.receive('still heard');
+    expect(String(recorder.bytes)).toBe('still heard');
+  });
+
   it('keeps what still comes while it is paused, and stops again where it is paused again', () => {
     const { fake, recorder, connection } = setUp();
     connection.pause();
